@@ -1,0 +1,1 @@
+"""Forget and retain sets: splitting them, reading their rows, pairing them."""

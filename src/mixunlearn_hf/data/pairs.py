@@ -1,0 +1,113 @@
+"""Pairs of a forget row and a retain row, so that sampling, sharding, epochs and step counts stay the Trainer's
+own."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .rows import NO_LABEL, Rows
+
+Pair = tuple[int, int]  # row of the forget set, row of the retain set
+
+
+class PairedDataset(torch.utils.data.Dataset):
+    """A forget set and a retain set, read by pairs of row numbers; an epoch is one pass over the forget set.
+
+    `forget_targets` and `retain_targets` (`Tensor` of shape `(N, C)`), where set, travel with their rows under
+    `target`.
+    """
+
+    def __init__(self, forget: Rows, retain: Rows) -> None:
+        self.forget = forget
+        self.retain = retain
+        self.forget_targets: Tensor | None = None
+        self.retain_targets: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.forget)
+
+    def __getitem__(self, pair: Pair) -> dict[str, dict[str, Any]]:
+        return self.__getitems__([pair])[0]
+
+    def __getitems__(self, pairs: Sequence[Pair]) -> list[dict[str, dict[str, Any]]]:
+        forget_indices, retain_indices = zip(*pairs, strict=True)
+        forget = _read(self.forget, forget_indices, self.forget_targets)
+        retain = _read(self.retain, retain_indices, self.retain_targets)
+        return [{"forget": one, "retain": other} for one, other in zip(forget, retain, strict=True)]
+
+
+def _read(rows: Rows, indices: Sequence[int], targets: Tensor | None) -> list[dict[str, Any]]:
+    read = rows.__getitems__(indices)
+    if targets is not None:
+        for row, index in zip(read, indices, strict=True):
+            row["target"] = targets[index]
+    return read
+
+
+class PairedSampler(torch.utils.data.Sampler[Pair]):
+    """Every forget row once an epoch, in random order, each with a partner from the retain set.
+
+    Partners are drawn without replacement: epoch after epoch they walk through one endless sequence of permutations
+    of the retain set, so that no retain row is seen twice before every other was seen once. Everything follows from
+    `(seed, epoch)`; nothing has to be saved to continue in the middle.
+    """
+
+    def __init__(self, num_forget: int, num_retain: int, seed: int) -> None:
+        self.num_forget = num_forget
+        self.num_retain = num_retain
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_forget
+
+    def __iter__(self) -> Iterator[Pair]:
+        order = np.random.default_rng([self.seed, 0, self.epoch]).permutation(self.num_forget)
+        start = self.epoch * self.num_forget
+        partners = self.partners(start, start + self.num_forget)
+        return iter([(int(i), int(j)) for i, j in zip(order, partners, strict=True)])
+
+    def partners(self, start: int, stop: int) -> np.ndarray:
+        """Partners number `start` to `stop` of the endless sequence, as rows of the retain set."""
+        first, last = start // self.num_retain, (stop - 1) // self.num_retain
+        passes = [
+            np.random.default_rng([self.seed, 1, number]).permutation(self.num_retain)
+            for number in range(first, last + 1)
+        ]
+        return np.concatenate(passes)[start - first * self.num_retain : stop - first * self.num_retain]
+
+
+@dataclass
+class PairCollator:
+    """Pairs to `{"forget": {...}, "retain": {...}}`, padded jointly, since samples are mixed position by position.
+
+    Labels never reach `collator`, which may not know rows without one; they are added as `labels` of shape `(B,)` with
+    `NO_LABEL` for rows that have none, and left out where no row has any.
+    """
+
+    collator: Callable[[list[dict[str, Any]]], dict[str, Any]]
+
+    def __call__(self, pairs: list[dict[str, Any]]) -> dict[str, Any]:
+        if "forget" not in pairs[0]:  # plain rows, of an evaluation
+            return self.collator(pairs)
+        size = len(pairs)
+        rows = [dict(pair["forget"]) for pair in pairs] + [dict(pair["retain"]) for pair in pairs]
+        labels = [row.pop("labels", NO_LABEL) for row in rows]
+        targets = [row.pop("target", None) for row in rows]
+        both = dict(self.collator(rows))
+        batch = {}
+        for name, start in (("forget", 0), ("retain", size)):
+            half = slice(start, start + size)
+            batch[name] = {key: value[half] for key, value in both.items()}
+            if any(label != NO_LABEL for label in labels[half]):
+                batch[name]["labels"] = torch.tensor(labels[half])
+            if targets[start] is not None:
+                batch[name]["target"] = torch.stack(targets[half])
+        return batch

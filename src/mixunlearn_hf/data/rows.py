@@ -1,0 +1,159 @@
+"""One view of any data set: rows as dictionaries of model inputs, with an integer label where there is one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from ..errors import DataError
+
+NO_LABEL = -100  # what PyTorch's and transformers' cross entropy ignore
+_LABEL_COLUMNS = ("labels", "label", "label_ids")
+
+
+class Rows(torch.utils.data.Dataset):
+    """Rows of a data set as the model takes them.
+
+    Columns the model does not take are dropped and the label column is renamed to `labels`. Where the data set holds
+    raw images or text, `processing_class` turns them into model inputs on the fly, a batch at a time; nothing is
+    cached.
+
+    Args:
+        dataset: a `datasets.Dataset`, or any map-style data set whose items are dictionaries.
+        input_names (`Sequence[str]`): what the model's forward takes.
+        main_input (`str`): the model's main input, `pixel_values` or `input_ids`.
+        processing_class: image processor or tokenizer, needed for raw images or text only.
+        label_column (`str`): found by itself where it is called `labels` or `label`, or is the only `ClassLabel`.
+        name (`str`): how error messages call the data set.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        input_names: Sequence[str],
+        main_input: str,
+        processing_class: Any = None,
+        label_column: str | None = None,
+        name: str = "dataset",
+    ) -> None:
+        if isinstance(dataset, datasets.IterableDataset) or not hasattr(dataset, "__len__"):
+            raise DataError(
+                f"`{name}` is a stream without a length ({type(dataset).__name__}). Unlearning pairs forget rows "
+                f"with retain "
+                "rows by their position: pass a `datasets.Dataset` or another data set with `__len__` and "
+                "`__getitem__`."
+            )
+        self.name = name
+        self.input_names = frozenset(input_names) - {"labels"}
+        self.dataset = dataset
+        self.label_column = find_label_column(dataset, label_column, name)
+        self._encode: Callable[[dict[str, list]], dict[str, Any]] | None = None
+        if isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom":
+            self._encode = self._encoder(main_input, processing_class)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        if isinstance(self.dataset, datasets.Dataset):
+            columns = self.dataset[[int(index) for index in indices]]
+            if self._encode is not None:
+                columns = {**columns, **self._encode(columns)}
+            names = list(columns)
+            rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        else:
+            rows = [self.dataset[int(index)] for index in indices]
+        return [self._as_model_takes_it(row) for row in rows]
+
+    @property
+    def randomly_augmented(self) -> bool:
+        """Whether reading the same rows twice can give two results, found by trying with a few rows."""
+        if self._encode is not None:
+            return False
+        probe = list(range(min(len(self), 16)))
+        first, second = self.__getitems__(probe), self.__getitems__(probe)
+        return any(
+            not np.array_equal(np.asarray(one[key]), np.asarray(two[key]))
+            for one, two in zip(first, second, strict=True)
+            for key in one
+        )
+
+    def labels(self) -> np.ndarray | None:
+        """All labels, `NO_LABEL` where a row has none, or `None` without reading rows where that is not possible."""
+        if self.label_column is None or not isinstance(self.dataset, datasets.Dataset):
+            return None
+        plain = self.dataset.with_format(None).select_columns([self.label_column])
+        return np.asarray([as_label(value) for value in plain[self.label_column]])
+
+    def _as_model_takes_it(self, row: dict[str, Any]) -> dict[str, Any]:
+        kept = {name: value for name, value in row.items() if name in self.input_names}
+        if self.label_column is not None:
+            kept["labels"] = as_label(row.get(self.label_column))
+        return kept
+
+    def _encoder(self, main_input: str, processing_class: Any) -> Callable[[dict[str, list]], dict[str, Any]]:
+        columns, features = self.dataset.column_names, self.dataset.features
+        if main_input in columns:
+            wanted = [name for name in columns if name in self.input_names or name == self.label_column]
+            self.dataset = self.dataset.select_columns(wanted)
+            if main_input == "pixel_values" and self.dataset.format["type"] is None:
+                self.dataset = self.dataset.with_format("numpy", columns=[main_input], output_all_columns=True)
+            return lambda batch: {}
+        tokenizer = isinstance(processing_class, PreTrainedTokenizerBase)
+        kind = "text" if main_input == "input_ids" else "image"
+        raw = [
+            name
+            for name in columns
+            if (isinstance(features[name], datasets.Image) if kind == "image" else _is_text(features[name]))
+        ]
+        if processing_class is None or tokenizer != (kind == "text") or len(raw) != 1:
+            raise DataError(
+                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with that "
+                f"column, or "
+                f"one {kind} column and `processing_class=` with the model's "
+                f"{'tokenizer' if kind == 'text' else 'image processor'} (found: {len(raw)} {kind} columns, "
+                f"processing_class={type(processing_class).__name__})."
+            )
+        self.dataset = self.dataset.select_columns(raw + [self.label_column] * (self.label_column is not None))
+        if kind == "text":
+            return lambda batch: dict(processing_class(list(batch[raw[0]]), truncation=True))
+        return lambda batch: dict(processing_class([_in_colour(image, processing_class) for image in batch[raw[0]]]))
+
+
+def find_label_column(dataset: Any, wanted: str | None = None, name: str = "dataset") -> str | None:
+    """The label column of a data set: `wanted`, else one called `labels` or `label`, else the only `ClassLabel`."""
+    if isinstance(dataset, datasets.Dataset):
+        columns = dataset.column_names
+        class_labels = [column for column in columns if isinstance(dataset.features[column], datasets.ClassLabel)]
+    else:
+        columns, class_labels = list(dataset[0]) if len(dataset) else [], []
+    if wanted is not None:
+        if columns and wanted not in columns:
+            raise DataError(
+                f"`{name}` has no column {wanted!r}; its columns are {columns}. Set `label_column` to one of them."
+            )
+        return wanted
+    usual = [column for column in _LABEL_COLUMNS if column in columns]
+    return usual[0] if usual else class_labels[0] if len(class_labels) == 1 else None
+
+
+def as_label(value: Any) -> int:
+    """A label as an integer; `None` and negative values, which `datasets` uses for "no label", become `NO_LABEL`."""
+    return NO_LABEL if value is None or value != value or int(value) < 0 else int(value)
+
+
+def _is_text(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+
+
+def _in_colour(image: Any, processor: Any) -> Any:
+    """Grey images for a processor with three means become colour images; others pass as they are."""
+    channels = len(getattr(processor, "image_mean", None) or ())
+    wanted = {1: "L", 3: "RGB"}.get(channels)
+    return image.convert(wanted) if wanted and image.mode != wanted else image

@@ -1,0 +1,302 @@
+"""The base that every unlearning method shares: paired data, a frozen original model, targets, checks and logs."""
+
+import copy
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from tqdm.auto import tqdm
+from transformers import AutoConfig, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, set_seed
+
+from ..data.pairs import PairCollator, PairedDataset, PairedSampler
+from ..data.rows import NO_LABEL, Rows
+from ..errors import ConfigError, DataError, NonFiniteObjectiveError
+from ..objectives import sharpen
+from .checks import check_batch, check_head, check_output_dir, check_rows
+from .config import UnlearningConfig
+
+
+class UnlearningTrainer(Trainer):
+    """[`~transformers.Trainer`] over pairs of a forget and a retain row. A method overrides [`unlearning_loss`].
+
+    Everything else is the Trainer's: devices, schedules, several evaluation sets, callbacks, checkpoints, gradient
+    accumulation. An epoch is one pass over the forget set.
+
+    Args:
+        model (`PreTrainedModel` or `str`): the trained classifier, or its path or Hub id. It is changed in place.
+        args ([`UnlearningConfig`]): settings; default ones with `output_dir="unlearned"` where left out.
+        forget_dataset, retain_dataset: the two parts of the training data, from [`split_forget_retain`]. Rows are
+            model
+            inputs, or raw images or text with `processing_class`.
+        eval_dataset: one data set or a dictionary of them, such as `{"forget": ..., "retain": ..., "test": ...}`.
+        processing_class: the model's image processor or tokenizer; saved with the model.
+        data_collator: as in Trainer, for lists of rows; labels never reach it during unlearning.
+        compute_metrics: as in Trainer; accuracy where left out.
+        callbacks, optimizers, preprocess_logits_for_metrics: as in Trainer.
+
+    Attributes:
+        original_model: a frozen copy of the model as it came, in evaluation mode.
+
+    Raises:
+        UnsupportedModelError, DataError, ConfigError: what came does not fit together; before any training.
+    """
+
+    _tag_names: ClassVar[list[str]] = ["unlearning"]
+    config_class: ClassVar[type[UnlearningConfig]] = UnlearningConfig
+    loss_is_scaled_for_ga = False  # the objective is a mean over the micro-batch
+
+    def __init__(
+        self,
+        model: PreTrainedModel | str,
+        args: UnlearningConfig | None = None,
+        *,
+        forget_dataset: Any,
+        retain_dataset: Any,
+        eval_dataset: Any = None,
+        processing_class: Any = None,
+        data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict] | None = None,
+        callbacks: list[TrainerCallback] | None = None,
+        optimizers: tuple[Any, Any] = (None, None),
+        preprocess_logits_for_metrics: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> None:
+        args = self.config_class(output_dir="unlearned") if args is None else args
+        if not isinstance(args, self.config_class):
+            raise ConfigError(f"`args` must be a {self.config_class.__name__}, got {type(args).__name__}.")
+        if args.n_gpu > 1:
+            raise ConfigError(
+                f"This process sees {args.n_gpu} GPUs and would replicate the model with `nn.DataParallel`, which "
+                f"mixing does not "
+                "survive. Start one process a GPU with `accelerate launch`, or set CUDA_VISIBLE_DEVICES to one."
+            )
+        model = _load(model) if isinstance(model, str) else model
+        self.num_labels = check_head(model)
+        self._input_names = list(inspect.signature(model.forward).parameters)
+        self._main_input = model.main_input_name
+        self._label_column = args.label_column
+        forget = self._rows(forget_dataset, processing_class, "forget_dataset")
+        retain = self._rows(retain_dataset, processing_class, "retain_dataset")
+        check_rows(forget, retain, self.num_labels, args.label_mode, args.allow_shared_rows)
+        if isinstance(eval_dataset, dict):
+            eval_dataset = {
+                name: self._rows(rows, processing_class, f"eval_dataset[{name!r}]")
+                for name, rows in eval_dataset.items()
+            }
+        elif eval_dataset is not None:
+            eval_dataset = self._rows(eval_dataset, processing_class, "eval_dataset")
+        original_model = copy.deepcopy(model).requires_grad_(False).eval()
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=PairedDataset(forget, retain),
+            eval_dataset=eval_dataset,
+            processing_class=processing_class,
+            data_collator=data_collator,
+            compute_metrics=accuracy if compute_metrics is None else compute_metrics,
+            callbacks=callbacks,
+            optimizers=optimizers,
+            preprocess_logits_for_metrics=preprocess_logits_for_metrics,
+        )
+        self.original_model: PreTrainedModel = original_model.to(args.device)
+        self.data_collator = PairCollator(self.data_collator)
+        self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
+        self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
+        self.add_callback(_SetEpoch(self.sampler))
+        self._terms: dict[str, list[Tensor]] = defaultdict(list)
+        self._owns_output_dir = False
+        if hasattr(self.model, "add_model_tags"):
+            self.model.add_model_tags(self._tag_names)
+
+    # ---- what a method overrides ----
+
+    def unlearning_loss(self, model: torch.nn.Module, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> Tensor:
+        """The objective on one batch of pairs, a scalar. `target` of shape `(B, C)` comes with both halves."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it minimises: override `unlearning_loss`.")
+
+    def record(self, **terms: Tensor) -> None:
+        """Log the mean of each term since the last log. A term that is not finite stops the training."""
+        for name, value in terms.items():
+            if not torch.isfinite(value).all():
+                raise NonFiniteObjectiveError(
+                    f"`{name}` is {value.item()} at step {self.state.global_step + 1}. Training stopped before this "
+                    f"step; checkpoints in {self.args.output_dir!r} are from before it. Lower `learning_rate` or "
+                    "raise the temperatures."
+                )
+            self._terms[name].append(value.detach())
+
+    # ---- training ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train as [`~transformers.Trainer.train`] does, after the checks and once the targets are known.
+
+        Raises:
+            OutputExistsError: `output_dir` already holds a run, and neither resuming nor overwriting was asked for.
+            DataError: the first rows do not fit the model.
+            NonFiniteObjectiveError: a term of the objective became NaN or infinite.
+        """
+        if not (resume_from_checkpoint or self.args.overwrite_output_dir or self._owns_output_dir):
+            check_output_dir(self.args.output_dir)
+        self._first_pair()
+        self._precompute_targets()
+        self._owns_output_dir = True
+        set_seed(self.args.seed)  # what happened since the construction has no say in the result
+        self._terms.clear()
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if "forget" not in inputs:  # evaluation
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        forget, retain = self._with_targets(inputs["forget"]), self._with_targets(inputs["retain"])
+        loss = self.unlearning_loss(model, forget, retain)
+        self.record(objective=loss)
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs and self._terms:  # a training log, not an evaluation's
+            means = {name: torch.stack(values).mean() for name, values in self._terms.items()}
+            self._terms.clear()
+            logs = {**logs, **{name: self._mean_over_processes(value) for name, value in means.items()}}
+        super().log(logs, start_time)
+
+    def _mean_over_processes(self, value: Tensor) -> float:
+        return float(self.accelerator.gather(value.reshape(1)).mean())
+
+    # ---- data ----
+
+    def _rows(self, dataset: Any, processing_class: Any, name: str) -> Rows:
+        if isinstance(dataset, Rows):
+            return dataset
+        if dataset is None:
+            raise DataError(f"`{name}` is missing. Build the forget and the retain set with `split_forget_retain`.")
+        return Rows(dataset, self._input_names, self._main_input, processing_class, self._label_column, name)
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        if eval_dataset is not None and not isinstance(eval_dataset, str):
+            eval_dataset = self._rows(eval_dataset, self.processing_class, "eval_dataset")
+        return super().get_eval_dataloader(eval_dataset)
+
+    def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
+        return super().get_test_dataloader(self._rows(test_dataset, self.processing_class, "test_dataset"))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> PairedSampler:
+        return self.sampler
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = list({*self._signature_columns, "forget", "retain"})
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        halves = [inputs[name] for name in ("forget", "retain") if name in inputs] or [inputs]
+        return sum(super(UnlearningTrainer, self).floating_point_ops(half) for half in halves)
+
+    def _first_pair(self) -> dict[str, dict[str, Tensor]]:
+        """The first forget and the first retain row as a batch of model inputs, checked against the model."""
+        batch = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__([(0, 0)])))
+        inputs = {
+            name: {key: value for key, value in half.items() if key not in ("labels", "target")}
+            for name, half in batch.items()
+        }
+        for half in inputs.values():
+            check_batch(self.original_model, half, self._main_input)
+        return inputs
+
+    # ---- targets ----
+
+    def _with_targets(self, half: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A half batch without its labels and with its targets, `(B, C)`."""
+        half = dict(half)
+        labels = half.pop("labels", None)
+        if "target" not in half:
+            half["target"] = self._targets(labels, half)
+        return half
+
+    def _targets(self, labels: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
+        """One-hot labels for rows that have one, if wanted, else the original model's sharpened prediction."""
+        labelled = labels is not None and self.args.label_mode != "agnostic"
+        if labelled and labels.max() >= self.num_labels:
+            raise DataError(f"A row has the label {int(labels.max())}, the model knows {self.num_labels} classes.")
+        if labelled and (labels != NO_LABEL).all():
+            return torch.nn.functional.one_hot(labels, self.num_labels).float()
+        with torch.no_grad(), self.accelerator.autocast():
+            predicted = self.original_model(**inputs).logits
+        targets = sharpen(predicted.float().softmax(-1), self.args.sharpen_temperature)
+        if labelled:
+            one_hot = torch.nn.functional.one_hot(labels.clamp_min(0), self.num_labels).float()
+            targets = torch.where((labels == NO_LABEL)[:, None], targets, one_hot)
+        return targets
+
+    def _precompute_targets(self) -> None:
+        """Targets of the rows this run will visit, where they take predictions and rows are the same at each visit."""
+        dataset = self.train_dataset
+        visits = len(dataset) * self._epochs()
+        visited = {"forget": range(len(dataset.forget)), "retain": np.unique(self.sampler.partners(0, visits))}
+        for name, indices in visited.items():
+            rows: Rows = getattr(dataset, name)
+            labels = rows.labels()
+            all_labelled = self.args.label_mode != "agnostic" and labels is not None and NO_LABEL not in labels
+            stored = None if all_labelled or rows.randomly_augmented else self._target_table(rows, indices)
+            setattr(dataset, f"{name}_targets", stored)
+
+    def _target_table(self, rows: Rows, indices: Any) -> Tensor:
+        """Targets of the rows `indices` as `(N, C)`, NaN for rows that were not asked for."""
+        table = torch.full((len(rows), self.num_labels), math.nan)
+        loader = DataLoader(
+            Subset(rows, [int(index) for index in indices]),  # type: ignore[arg-type]
+            batch_size=self.args.per_device_eval_batch_size,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+        )
+        done = 0
+        for batch in tqdm(loader, desc=f"Targets of {rows.name}", disable=self.args.disable_tqdm, leave=False):
+            batch = self._prepare_inputs(batch)
+            targets = self._targets(batch.pop("labels", None), batch)
+            table[torch.as_tensor(np.asarray(indices[done : done + len(targets)]))] = targets.cpu()
+            done += len(targets)
+        return table
+
+    def _epochs(self) -> int:
+        if self.args.max_steps > 0:
+            pairs = self.args.max_steps * self.args.train_batch_size * self.args.gradient_accumulation_steps
+            return math.ceil(pairs * self.args.world_size / len(self.train_dataset)) + 1
+        return math.ceil(self.args.num_train_epochs)
+
+
+class _SetEpoch(TrainerCallback):
+    """Tells the sampler the epoch: accelerate does not reach it in several processes after a resume."""
+
+    def __init__(self, sampler: PairedSampler) -> None:
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.sampler.set_epoch(int(state.epoch))
+
+
+def accuracy(prediction: EvalPrediction) -> dict[str, float]:
+    """Accuracy over the rows with a label, the default `compute_metrics`; empty where no row has one."""
+    if prediction.label_ids is None:
+        return {}
+    logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
+    labelled = prediction.label_ids != NO_LABEL
+    if not labelled.any():
+        return {}
+    return {"accuracy": float((logits.argmax(-1) == prediction.label_ids)[labelled].mean())}
+
+
+def _load(path: str) -> PreTrainedModel:
+    """The model at a path or Hub id, by the architecture its config names."""
+    architecture = (AutoConfig.from_pretrained(path).architectures or ["unknown"])[0]
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        raise ConfigError(
+            f"{path!r} names the architecture {architecture!r}, unknown to transformers. Pass the model itself."
+        )
+    return model_class.from_pretrained(path)

@@ -1,0 +1,140 @@
+"""What is refused before any training starts."""
+
+import hashlib
+import os
+from typing import Any
+
+import datasets
+import numpy as np
+from torch import nn
+
+from ..data.rows import NO_LABEL, Rows
+from ..errors import DataError, OutputExistsError, UnsupportedModelError
+
+_FINISHED_RUN = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+)
+
+
+def check_output_dir(output_dir: str) -> None:
+    """Refuse a directory that already holds a model or checkpoints."""
+    present = os.listdir(output_dir) if os.path.isdir(output_dir) else []
+    found = sorted(name for name in present if name in _FINISHED_RUN or name.startswith("checkpoint-"))
+    if found:
+        raise OutputExistsError(
+            f"`output_dir` {output_dir!r} already holds a run ({', '.join(found[:3])}). Choose another directory, "
+            f"pass "
+            "`overwrite_output_dir=True` to replace it, or continue it with "
+            "`trainer.train(resume_from_checkpoint=True)`."
+        )
+
+
+def check_rows(forget: Rows, retain: Rows, num_labels: int, label_mode: str, allow_shared: bool) -> None:
+    """Refuse empty sets, labels the model does not have, missing labels where they are required, and shared rows."""
+    for rows in (forget, retain):
+        if len(rows) == 0:
+            raise DataError(f"`{rows.name}` has no rows. Build both sets with `split_forget_retain`.")
+        labels = rows.labels()
+        if label_mode == "labels" and (rows.label_column is None or (labels is not None and NO_LABEL in labels)):
+            count = len(rows) if labels is None else int((labels == NO_LABEL).sum())
+            raise DataError(
+                f'`label_mode="labels"` needs a label on every row, and {count} of {len(rows)} rows of `{rows.name}` '
+                f"have none. "
+                'Use `label_mode="auto"`, which takes the original model\'s prediction for those.'
+            )
+        if labels is not None and label_mode != "agnostic" and labels.max() >= num_labels:
+            raise DataError(
+                f"`{rows.name}` has labels up to {labels.max()}, the model knows {num_labels} classes (0 to "
+                f"{num_labels - 1}). "
+                "Load the model the data belong to, or map the labels to its classes."
+            )
+    shared = 0 if allow_shared else count_shared_rows(forget.dataset, retain.dataset)
+    if shared:
+        raise DataError(
+            f"`forget_dataset` and `retain_dataset` share {shared} rows. The objective would push and pull the same "
+            f"rows and its "
+            "loss would still look normal. Build both with `split_forget_retain`; where the data hold the same row "
+            "twice, "
+            "remove the copies from the retain set, or keep them with `allow_shared_rows=True`."
+        )
+
+
+def count_shared_rows(forget: Any, retain: Any) -> int:
+    """Rows of `retain` that are, labels aside, also in `forget`; 0 for other data sets than `datasets.Dataset`."""
+    if not (isinstance(forget, datasets.Dataset) and isinstance(retain, datasets.Dataset)):
+        return 0
+    columns = [
+        name
+        for name in forget.column_names
+        if name in retain.column_names
+        and name not in ("label", "labels", "label_ids")
+        and not isinstance(forget.features[name], datasets.ClassLabel)
+    ]
+    forgotten = set(_digests(forget, columns))
+    return sum(digest in forgotten for digest in _digests(retain, columns))
+
+
+def _digests(dataset: datasets.Dataset, columns: list[str]) -> list[bytes]:
+    """One digest a row of its stored bytes; images are not decoded and transforms are not run."""
+    digests = []
+    for table in dataset.with_format("arrow", columns=columns).iter(batch_size=1000):
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        digests += [hashlib.blake2b(repr(row).encode(), digest_size=16).digest() for row in rows]
+    return digests
+
+
+def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> None:
+    """Refuse a batch whose images or tokens do not fit the model."""
+    config: Any = model.config
+    if main_input not in batch:
+        raise DataError(
+            f"The rows hold {sorted(batch)}, the model takes `{main_input}`. Pass a data set with that column, or "
+            f"raw rows with "
+            "`processing_class=`."
+        )
+    values = batch[main_input]
+    if main_input == "pixel_values":
+        channels = getattr(config, "num_channels", values.shape[1])
+        size = getattr(config, "image_size", None)
+        expected = tuple(np.broadcast_to(size, 2).tolist()) if size is not None else tuple(values.shape[2:])
+        if values.shape[1] != channels or tuple(values.shape[2:]) != expected:
+            raise DataError(
+                f"Images have the shape {tuple(values.shape[1:])} (channels, height, width), the model takes "
+                f"{(channels, *expected)}. Pass the image processor the model was trained with as `processing_class=`."
+            )
+    if main_input == "input_ids":
+        vocabulary = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+        if int(values.max()) >= vocabulary:
+            raise DataError(
+                f"Token {int(values.max())} lies outside the model's vocabulary of {vocabulary}. Pass the tokenizer "
+                f"the model was "
+                "trained with as `processing_class=`."
+            )
+        longest = getattr(config, "max_position_embeddings", None)
+        if longest is not None and values.shape[1] > longest:
+            raise DataError(
+                f"A row has {values.shape[1]} tokens, the model takes {longest}. Truncate the rows when they are "
+                f"tokenized."
+            )
+
+
+def check_head(model: nn.Module) -> int:
+    """The number of classes of a model with a single-label classification head; others are refused."""
+    config: Any = getattr(model, "config", None)
+    architecture = type(model).__name__
+    if not architecture.endswith(("ForImageClassification", "ForSequenceClassification", "ForAudioClassification")):
+        raise UnsupportedModelError(
+            f"Expected a model with a classification head, got {architecture}. Load it with "
+            "`AutoModelForImageClassification` or `AutoModelForSequenceClassification`."
+        )
+    if config.problem_type in ("regression", "multi_label_classification") or config.num_labels < 2:
+        raise UnsupportedModelError(
+            f"Expected one label out of several, got problem_type={config.problem_type!r} with {config.num_labels} "
+            f"labels. "
+            "The objective compares probability vectors over classes."
+        )
+    return int(config.num_labels)
