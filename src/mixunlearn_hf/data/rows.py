@@ -42,9 +42,8 @@ class Rows(torch.utils.data.Dataset):
         if isinstance(dataset, datasets.IterableDataset) or not hasattr(dataset, "__len__"):
             raise DataError(
                 f"`{name}` is a stream without a length ({type(dataset).__name__}). Unlearning pairs forget rows "
-                f"with retain "
-                "rows by their position: pass a `datasets.Dataset` or another data set with `__len__` and "
-                "`__getitem__`."
+                "with retain rows by their position: pass a `datasets.Dataset` or another data set with `__len__` "
+                "and `__getitem__`."
             )
         self.name = name
         self.input_names = frozenset(input_names) - {"labels"}
@@ -114,9 +113,8 @@ class Rows(torch.utils.data.Dataset):
         ]
         if processing_class is None or tokenizer != (kind == "text") or len(raw) != 1:
             raise DataError(
-                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with that "
-                f"column, or "
-                f"one {kind} column and `processing_class=` with the model's "
+                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with "
+                f"that column, or one {kind} column and `processing_class=` with the model's "
                 f"{'tokenizer' if kind == 'text' else 'image processor'} (found: {len(raw)} {kind} columns, "
                 f"processing_class={type(processing_class).__name__})."
             )

@@ -47,7 +47,7 @@ def split_forget_retain(
     if not isinstance(dataset, datasets.Dataset):
         raise SplitError(
             f"Expected one `datasets.Dataset`, got {type(dataset).__name__}. Pass one split of it, such as "
-            f"`dataset['train']`."
+            "`dataset['train']`."
         )
     if len(dataset) == 0:
         raise SplitError("The data set has no rows: there is nothing to forget.")
@@ -57,7 +57,7 @@ def split_forget_retain(
     if classes is not None and column is None:
         raise SplitError(
             f"`classes` needs labels, and none of the columns {dataset.column_names} is known as one. Set "
-            f"`label_column`."
+            "`label_column`."
         )
     labels = None if column is None else _labels(dataset, column)
     chosen = np.ones(len(dataset), dtype=bool)

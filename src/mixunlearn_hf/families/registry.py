@@ -30,10 +30,9 @@ def family_of(model: nn.Module) -> Family:
     if model_type not in _FAMILIES:
         raise UnsupportedModelError(
             f"No family is registered for {type(model).__name__} (config.model_type={model_type!r}), so it is not "
-            f"known where "
-            f"to mix its samples. Registered: {', '.join(supported_model_types())}. To add it, subclass "
+            f"known where to mix its samples. Registered: {', '.join(supported_model_types())}. To add it, subclass "
             "`mixunlearn_hf.families.Family` with `embedding_module` (the module whose output is mixed) and "
-            "`feature_module` "
-            f"(a middle layer), set `model_types = ({model_type!r},)` and decorate it with `@register_family`."
+            f"`feature_module` (a middle layer), set `model_types = ({model_type!r},)` and decorate it with "
+            "`@register_family`."
         )
     return _FAMILIES[model_type]

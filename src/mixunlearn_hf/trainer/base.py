@@ -73,8 +73,8 @@ class UnlearningTrainer(Trainer):
         if args.n_gpu > 1:
             raise ConfigError(
                 f"This process sees {args.n_gpu} GPUs and would replicate the model with `nn.DataParallel`, which "
-                f"mixing does not "
-                "survive. Start one process a GPU with `accelerate launch`, or set CUDA_VISIBLE_DEVICES to one."
+                "mixing does not survive. Start one process a GPU with `accelerate launch`, or set "
+                "CUDA_VISIBLE_DEVICES to one."
             )
         model = _load(model) if isinstance(model, str) else model
         self.num_labels = check_head(model)

@@ -27,8 +27,7 @@ def check_output_dir(output_dir: str) -> None:
     if found:
         raise OutputExistsError(
             f"`output_dir` {output_dir!r} already holds a run ({', '.join(found[:3])}). Choose another directory, "
-            f"pass "
-            "`overwrite_output_dir=True` to replace it, or continue it with "
+            "pass `overwrite_output_dir=True` to replace it, or continue it with "
             "`trainer.train(resume_from_checkpoint=True)`."
         )
 
@@ -49,17 +48,14 @@ def check_rows(forget: Rows, retain: Rows, num_labels: int, label_mode: str, all
         if labels is not None and label_mode != "agnostic" and labels.max() >= num_labels:
             raise DataError(
                 f"`{rows.name}` has labels up to {labels.max()}, the model knows {num_labels} classes (0 to "
-                f"{num_labels - 1}). "
-                "Load the model the data belong to, or map the labels to its classes."
+                f"{num_labels - 1}). Load the model the data belong to, or map the labels to its classes."
             )
     shared = 0 if allow_shared else count_shared_rows(forget.dataset, retain.dataset)
     if shared:
         raise DataError(
             f"`forget_dataset` and `retain_dataset` share {shared} rows. The objective would push and pull the same "
-            f"rows and its "
-            "loss would still look normal. Build both with `split_forget_retain`; where the data hold the same row "
-            "twice, "
-            "remove the copies from the retain set, or keep them with `allow_shared_rows=True`."
+            "rows and its loss would still look normal. Build both with `split_forget_retain`; where the data hold "
+            "the same row twice, remove the copies from the retain set, or keep them with `allow_shared_rows=True`."
         )
 
 
@@ -93,8 +89,7 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> Non
     if main_input not in batch:
         raise DataError(
             f"The rows hold {sorted(batch)}, the model takes `{main_input}`. Pass a data set with that column, or "
-            f"raw rows with "
-            "`processing_class=`."
+            "raw rows with `processing_class=`."
         )
     values = batch[main_input]
     if main_input == "pixel_values":
@@ -104,21 +99,21 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> Non
         if values.shape[1] != channels or tuple(values.shape[2:]) != expected:
             raise DataError(
                 f"Images have the shape {tuple(values.shape[1:])} (channels, height, width), the model takes "
-                f"{(channels, *expected)}. Pass the image processor the model was trained with as `processing_class=`."
+                f"{(channels, *expected)}. Pass the image processor the model was trained with as "
+                "`processing_class=`."
             )
     if main_input == "input_ids":
         vocabulary = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
         if int(values.max()) >= vocabulary:
             raise DataError(
                 f"Token {int(values.max())} lies outside the model's vocabulary of {vocabulary}. Pass the tokenizer "
-                f"the model was "
-                "trained with as `processing_class=`."
+                "the model was trained with as `processing_class=`."
             )
         longest = getattr(config, "max_position_embeddings", None)
         if longest is not None and values.shape[1] > longest:
             raise DataError(
                 f"A row has {values.shape[1]} tokens, the model takes {longest}. Truncate the rows when they are "
-                f"tokenized."
+                "tokenized."
             )
 
 
@@ -134,7 +129,6 @@ def check_head(model: nn.Module) -> int:
     if config.problem_type in ("regression", "multi_label_classification") or config.num_labels < 2:
         raise UnsupportedModelError(
             f"Expected one label out of several, got problem_type={config.problem_type!r} with {config.num_labels} "
-            f"labels. "
-            "The objective compares probability vectors over classes."
+            "labels. The objective compares probability vectors over classes."
         )
     return int(config.num_labels)
