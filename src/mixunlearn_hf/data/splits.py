@@ -61,7 +61,7 @@ def split_forget_retain(
         )
     labels = None if column is None else _labels(dataset, column)
     chosen = np.ones(len(dataset), dtype=bool)
-    if classes is not None:
+    if classes is not None and labels is not None:
         chosen = np.isin(labels, [_class_id(dataset, str(column), name, labels) for name in _as_list(classes)])
     if fraction is not None:
         chosen = _share(chosen, fraction, labels, np.random.default_rng(seed))

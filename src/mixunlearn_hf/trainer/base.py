@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import AutoConfig, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, set_seed
+from transformers.trainer_utils import TrainOutput
 
 from ..data.pairs import PairCollator, PairedDataset, PairedSampler
 from ..data.rows import NO_LABEL, Rows
@@ -51,6 +52,10 @@ class UnlearningTrainer(Trainer):
     _tag_names: ClassVar[list[str]] = ["unlearning"]
     config_class: ClassVar[type[UnlearningConfig]] = UnlearningConfig
     loss_is_scaled_for_ga = False  # the objective is a mean over the micro-batch
+    args: UnlearningConfig
+    model: PreTrainedModel
+    train_dataset: PairedDataset
+    _signature_columns: list[str] | None
 
     def __init__(
         self,
@@ -111,8 +116,7 @@ class UnlearningTrainer(Trainer):
         self.add_callback(_SetEpoch(self.sampler))
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._owns_output_dir = False
-        if hasattr(self.model, "add_model_tags"):
-            self.model.add_model_tags(self._tag_names)
+        self.model.add_model_tags(self._tag_names)
 
     # ---- what a method overrides ----
 
@@ -133,7 +137,7 @@ class UnlearningTrainer(Trainer):
 
     # ---- training ----
 
-    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """Train as [`~transformers.Trainer.train`] does, after the checks and once the targets are known.
 
         Raises:
@@ -142,13 +146,13 @@ class UnlearningTrainer(Trainer):
             NonFiniteObjectiveError: a term of the objective became NaN or infinite.
         """
         if not (resume_from_checkpoint or self.args.overwrite_output_dir or self._owns_output_dir):
-            check_output_dir(self.args.output_dir)
+            check_output_dir(str(self.args.output_dir))
         self._first_pair()
         self._precompute_targets()
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
         self._terms.clear()
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -192,7 +196,7 @@ class UnlearningTrainer(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = list({*self._signature_columns, "forget", "retain"})
+        self._signature_columns = [*(self._signature_columns or []), "forget", "retain"]  # else pairs become empty
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         halves = [inputs[name] for name in ("forget", "retain") if name in inputs] or [inputs]
@@ -200,7 +204,7 @@ class UnlearningTrainer(Trainer):
 
     def _first_pair(self) -> dict[str, dict[str, Tensor]]:
         """The first forget and the first retain row as a batch of model inputs, checked against the model."""
-        batch = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__([(0, 0)])))
+        batch: dict[str, Any] = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__([(0, 0)])))
         inputs = {
             name: {key: value for key, value in half.items() if key not in ("labels", "target")}
             for name, half in batch.items()
@@ -221,18 +225,20 @@ class UnlearningTrainer(Trainer):
 
     def _targets(self, labels: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
         """One-hot labels for rows that have one, if wanted, else the original model's sharpened prediction."""
-        labelled = labels is not None and self.args.label_mode != "agnostic"
-        if labelled and labels.max() >= self.num_labels:
+        if labels is None or self.args.label_mode == "agnostic":
+            return self._predicted_targets(inputs)
+        if labels.max() >= self.num_labels:
             raise DataError(f"A row has the label {int(labels.max())}, the model knows {self.num_labels} classes.")
-        if labelled and (labels != NO_LABEL).all():
-            return torch.nn.functional.one_hot(labels, self.num_labels).float()
+        labelled = labels != NO_LABEL
+        one_hot = torch.nn.functional.one_hot(labels.clamp_min(0), self.num_labels).float()
+        if labelled.all():
+            return one_hot
+        return torch.where(labelled[:, None], one_hot, self._predicted_targets(inputs))
+
+    def _predicted_targets(self, inputs: dict[str, Tensor]) -> Tensor:
         with torch.no_grad(), self.accelerator.autocast():
             predicted = self.original_model(**inputs).logits
-        targets = sharpen(predicted.float().softmax(-1), self.args.sharpen_temperature)
-        if labelled:
-            one_hot = torch.nn.functional.one_hot(labels.clamp_min(0), self.num_labels).float()
-            targets = torch.where((labels == NO_LABEL)[:, None], targets, one_hot)
-        return targets
+        return sharpen(predicted.float().softmax(-1), self.args.sharpen_temperature)
 
     def _precompute_targets(self) -> None:
         """Targets of the rows this run will visit, where they take predictions and rows are the same at each visit."""
@@ -250,7 +256,7 @@ class UnlearningTrainer(Trainer):
         """Targets of the rows `indices` as `(N, C)`, NaN for rows that were not asked for."""
         table = torch.full((len(rows), self.num_labels), math.nan)
         loader = DataLoader(
-            Subset(rows, [int(index) for index in indices]),  # type: ignore[arg-type]
+            Subset(rows, [int(index) for index in indices]),
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
@@ -285,7 +291,7 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     if prediction.label_ids is None:
         return {}
     logits = prediction.predictions[0] if isinstance(prediction.predictions, tuple) else prediction.predictions
-    labelled = prediction.label_ids != NO_LABEL
+    labelled = np.asarray(prediction.label_ids) != NO_LABEL
     if not labelled.any():
         return {}
     return {"accuracy": float((logits.argmax(-1) == prediction.label_ids)[labelled].mean())}

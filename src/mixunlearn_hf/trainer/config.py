@@ -27,7 +27,7 @@ class UnlearningConfig(TrainingArguments):
         overwrite_output_dir (`bool`): train although `output_dir` already holds a run.
     """
 
-    learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the unlearner."})
+    learning_rate: float = field(default=3e-4, metadata={"help": "Learning rate of the unlearner."})
     per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs in a batch on each device."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Rows in an evaluation batch."})
     num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the forget set."})
@@ -95,7 +95,7 @@ class MixUnlearnConfig(UnlearningConfig):
         super().__post_init__()
         one_of("generator", self.generator, GENERATORS)
         one_of("mix_at", self.mix_at, ("embeddings", "pixels"))
-        one_of("batch_norm", self.batch_norm, ("retain", "all", "frozen", "retain_batch"))
+        one_of("batch_norm", self.batch_norm, ("retain", "all", "frozen"))
         for name in (
             "alpha",
             "generator_temperature",
