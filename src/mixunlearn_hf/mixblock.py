@@ -89,7 +89,10 @@ def mix(forget: Tensor, retain: Tensor, mask: Tensor, channel_dim: int = 1) -> T
 
     Args:
         forget, retain (`Tensor` of shape `(B, C, *positions)`, or `(B, *positions, C)` with `channel_dim=-1`).
-        mask (`Tensor` of shape `(B, *positions)`): weight of the forget embedding.
+        mask (`Tensor` of shape `(B, *positions)`): weight of the forget embedding. A map `(B, H, W)` also serves a
+            sequence of `H * W` positions.
     """
-    mask = mask.to(forget.dtype).unsqueeze(channel_dim)
+    shape = list(forget.shape)
+    shape[channel_dim] = 1
+    mask = mask.to(forget.dtype).reshape(shape)
     return mask * forget + (1 - mask) * retain

@@ -1,5 +1,7 @@
 """Vision transformers: patch embeddings are mixed; position and class tokens are common to both samples."""
 
+import math
+
 from torch import Tensor, nn
 
 from .base import Family, middle, submodule
@@ -18,5 +20,15 @@ class ViTFamily(Family):
     def feature_module(self, model: nn.Module) -> nn.Module:
         return middle(submodule(model, "vit.layers", "vit.encoder.layer"))
 
+    def positions(self, embeddings: Tensor) -> tuple[int, ...]:
+        return grid(embeddings.shape[1])
+
     def features(self, output: Tensor) -> Tensor:
-        return output[:, self.num_prefix_tokens :].transpose(1, 2)
+        patches = output[:, self.num_prefix_tokens :].transpose(1, 2)
+        return patches.unflatten(-1, grid(patches.shape[-1]))
+
+
+def grid(patches: int) -> tuple[int, ...]:
+    """The map a number of patches makes: square where it can be, else a sequence."""
+    side = math.isqrt(patches)
+    return (side, side) if side * side == patches else (patches,)

@@ -55,7 +55,6 @@ class UnlearningTrainer(Trainer):
     args: UnlearningConfig
     model: PreTrainedModel
     train_dataset: PairedDataset
-    _signature_columns: list[str] | None
 
     def __init__(
         self,
@@ -127,13 +126,16 @@ class UnlearningTrainer(Trainer):
     def record(self, **terms: Tensor) -> None:
         """Log the mean of each term since the last log. A term that is not finite stops the training."""
         for name, value in terms.items():
-            if not torch.isfinite(value).all():
-                raise NonFiniteObjectiveError(
-                    f"`{name}` is {value.item()} at step {self.state.global_step + 1}. Training stopped before this "
-                    f"step; checkpoints in {self.args.output_dir!r} are from before it. Lower `learning_rate` or "
-                    "raise the temperatures."
-                )
+            self._require_finite(name, value)
             self._terms[name].append(value.detach())
+
+    def _require_finite(self, name: str, value: Tensor) -> None:
+        if not torch.isfinite(value).all():
+            raise NonFiniteObjectiveError(
+                f"`{name}` is {value.item()} at step {self.state.global_step + 1}. Training stopped before this step; "
+                f"checkpoints in {self.args.output_dir!r} are from before it. Lower `learning_rate` or raise the "
+                "temperatures."
+            )
 
     # ---- training ----
 
@@ -161,7 +163,7 @@ class UnlearningTrainer(Trainer):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         forget, retain = self._with_targets(inputs["forget"]), self._with_targets(inputs["retain"])
         loss = self.unlearning_loss(model, forget, retain)
-        self.record(objective=loss)
+        self._require_finite("loss", loss)
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -196,7 +198,8 @@ class UnlearningTrainer(Trainer):
 
     def _set_signature_columns_if_needed(self) -> None:
         super()._set_signature_columns_if_needed()
-        self._signature_columns = [*(self._signature_columns or []), "forget", "retain"]  # else pairs become empty
+        columns = [*(self._signature_columns or []), "forget", "retain"]  # else the Trainer's collator empties pairs
+        self._signature_columns = columns  # type: ignore[assignment]
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         halves = [inputs[name] for name in ("forget", "retain") if name in inputs] or [inputs]

@@ -81,6 +81,11 @@ class MixUnlearnTrainer(UnlearningTrainer):
         self.generator: Generator | None = None
         if self.args.generator != "mixup" and self.args.mix_weight > 0:
             features = extract_features(self._family, self.original_model, self._first_pair()["forget"])
+            if self.args.mix_at == "pixels" and features.ndim != 4:
+                raise ConfigError(
+                    f'`mix_at="pixels"` needs features that form a map, and those of this model have the shape '
+                    f"{tuple(features.shape[1:])}. Mix at its embeddings."
+                )
             self.generator = Generator(features.shape[1], self.args.generator_learning_rate, self.args.device)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:

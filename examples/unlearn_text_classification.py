@@ -1,0 +1,150 @@
+# /// script
+# requires-python = ">=3.10"
+# dependencies = ["mixunlearn-hf"]
+# ///
+"""Make a text classifier forget classes, a share of its training rows, or a share of the rows of some classes.
+
+From the Hub:
+
+    python examples/unlearn_text_classification.py \
+        --model_name_or_path lucasresck/bert-base-cased-ag-news \
+        --dataset_name fancyzhx/ag_news \
+        --forget_classes Sports \
+        --output_dir outputs/bert-without-sports
+
+From your own files: `--dataset_name path/to/folder` reads a folder of Parquet files, `--train_file train.parquet
+--test_file test.parquet` reads two files. Rows hold one text each and a number as label.
+
+Settings may stand in a YAML file too, which the command line overrides. For several GPUs, replace `python`:
+
+    accelerate launch examples/unlearn_text_classification.py examples/configs/text_class.yaml --seed 1
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+from datasets import Value, load_dataset
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
+
+from mixunlearn_hf import MixUnlearnConfig, MixUnlearnTrainer, split_forget_retain
+
+
+@dataclass
+class ScriptArguments:
+    """From which model, of which data, to forget what. All other arguments are those of `MixUnlearnConfig`."""
+
+    model_name_or_path: str = field(metadata={"help": "The trained classifier: Hub id or folder."})
+    dataset_name: str | None = field(default=None, metadata={"help": "Hub id, or folder of Parquet files."})
+    dataset_config: str | None = field(default=None, metadata={"help": "Configuration of the data set on the Hub."})
+    train_file: str | None = field(default=None, metadata={"help": "Parquet file, in place of dataset_name."})
+    test_file: str | None = field(default=None, metadata={"help": "Parquet file with rows to evaluate on."})
+    train_split: str = field(default="train", metadata={"help": "The split the model was trained on."})
+    test_split: str = field(default="test", metadata={"help": "The split to evaluate on, where there is one."})
+    text_column: str | None = field(default=None, metadata={"help": "Column with the text; the only one by itself."})
+    max_length: int | None = field(default=None, metadata={"help": "Tokens to keep of a text; as many as possible."})
+    forget_classes: list[str] | None = field(default=None, metadata={"help": "Names or numbers of classes to forget."})
+    forget_fraction: float | None = field(
+        default=None, metadata={"help": "Share of the rows to forget; with forget_classes, of the rows of each."}
+    )
+    max_eval_rows: int | None = field(
+        default=None, metadata={"help": "Evaluate on at most so many rows of each set, drawn at random."}
+    )
+
+
+def main() -> None:
+    script_args, training_args = parse_arguments()
+
+    # 1. The rows the model was trained on, and rows it never saw.
+    with training_args.main_process_first(desc="loading the data"):
+        if script_args.train_file is not None:
+            files = {script_args.train_split: script_args.train_file, script_args.test_split: script_args.test_file}
+            rows = load_dataset("parquet", data_files={split: file for split, file in files.items() if file})
+        else:
+            rows = load_dataset(script_args.dataset_name, script_args.dataset_config)
+    features = rows[script_args.train_split].features
+    texts = [name for name, kind in features.items() if isinstance(kind, Value) and kind.dtype.endswith("string")]
+    if script_args.text_column is None and len(texts) != 1:
+        raise SystemExit(f"The columns {texts} hold text: say which one the model reads with --text_column.")
+    rows = rows.remove_columns([name for name in texts if name != (script_args.text_column or texts[0])])
+    train, test = rows[script_args.train_split], rows.get(script_args.test_split)
+
+    # 2. What to forget. Where whole classes go, rows of theirs that were never seen are evaluated apart.
+    classes, fraction = script_args.forget_classes, script_args.forget_fraction
+    if classes is not None:
+        classes = [int(name) if name.isdecimal() else name for name in classes]
+    split = {"label_column": training_args.label_column, "seed": training_args.seed}
+    splits = split_forget_retain(train, classes=classes, fraction=fraction, **split)
+    eval_sets = {"forget": splits["forget"], "retain": splits["retain"]}
+    if test is not None and classes is not None and fraction is None:
+        unseen = split_forget_retain(test, classes=classes, **split)
+        eval_sets |= {"test_forget": unseen["forget"], "test_retain": unseen["retain"]}
+    elif test is not None:
+        eval_sets["test"] = test
+    if script_args.max_eval_rows is not None:
+        for name, part in eval_sets.items():
+            part = part.shuffle(seed=training_args.seed)
+            eval_sets[name] = part.select(range(min(script_args.max_eval_rows, len(part))))
+
+    # 3. Unlearn. The tokenizer turns texts into what the model takes, a batch at a time.
+    tokenizer = AutoTokenizer.from_pretrained(script_args.model_name_or_path)
+    if script_args.max_length is not None:
+        tokenizer.model_max_length = script_args.max_length
+    trainer = MixUnlearnTrainer(
+        AutoModelForSequenceClassification.from_pretrained(script_args.model_name_or_path),
+        training_args,
+        forget_dataset=splits["forget"],
+        retain_dataset=splits["retain"],
+        eval_dataset=eval_sets,
+        processing_class=tokenizer,
+    )
+    before = trainer.evaluate()
+    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    after = trainer.evaluate()
+
+    # 4. Save the model with its tokenizer, and show what changed.
+    trainer.save_model()
+    if trainer.is_world_process_zero():
+        results = {
+            name: {"rows": len(part)}
+            | {when: metrics[f"eval_{name}_accuracy"] for when, metrics in (("before", before), ("after", after))}
+            for name, part in eval_sets.items()
+        }
+        Path(training_args.output_dir, "accuracy.json").write_text(json.dumps(results, indent=2) + "\n")
+        print(f"\n{'accuracy on':<12} {'rows':>8} {'before':>8} {'after':>8}")
+        for name, row in results.items():
+            print(f"{name:<12} {row['rows']:>8,} {row['before']:>8.2%} {row['after']:>8.2%}")
+    if training_args.push_to_hub:
+        trainer.push_to_hub()
+
+
+def parse_arguments() -> tuple[ScriptArguments, MixUnlearnConfig]:
+    """The command line, over a YAML file (`--config`, or the first argument), over defaults; others are refused."""
+    given = sys.argv[1:]
+    if given and given[0].endswith((".yaml", ".yml")):
+        given = ["--config", *given]
+    files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    files.add_argument("--config", type=Path)
+    file, given = files.parse_known_args(given)
+    # The file's settings become words of the command line, in front of the others: of two values argparse takes the
+    # last, and it knows that 1e-5, a string to YAML, is a number.
+    for name, value in yaml.safe_load(file.config.read_text(encoding="utf-8")).items() if file.config else ():
+        if isinstance(value, list):
+            given = [f"--{name}", *map(str, value), *given]
+        elif value is not None:
+            given = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}", *given]
+
+    parser = HfArgumentParser((ScriptArguments, MixUnlearnConfig), allow_abbrev=False)
+    script_args, training_args = parser.parse_args_into_dataclasses(given)
+    if (script_args.dataset_name is None) == (script_args.train_file is None):
+        parser.error("say where the data are: either --dataset_name or --train_file")
+    if script_args.forget_classes is None and script_args.forget_fraction is None:
+        parser.error("say what to forget: --forget_classes, --forget_fraction or both")
+    return script_args, training_args
+
+
+if __name__ == "__main__":
+    main()
