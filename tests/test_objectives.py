@@ -206,6 +206,31 @@ def test_loss_does_not_grow_with_the_retain_batch() -> None:
     close(contrast(keep.repeat(10), forget, 1.0), contrast(keep, forget, 1.0))
 
 
+# ---- the floor ----
+
+
+def of_both_losses(floor: Tensor | None) -> Callable[[Tensor], Tensor]:
+    """The two losses that take a floor, added, as a function of the probabilities on forget samples."""
+    _, retain, forget_targets, retain_targets = batch_of(4)
+    targets = (forget_targets, retain_targets)
+    return lambda forget: mix_loss(forget, *targets, 1.0, 0.5, floor) + real_loss(forget, retain, *targets, 0.5, floor)
+
+
+def test_floor_ends_the_push_only_where_it_is_reached() -> None:
+    forget, _, forget_targets, _ = batch_of(4)
+    distances = cosine_distance(forget, forget_targets)
+    reached = torch.tensor([True, False, True, False])
+    _, gradient = value_and_gradients(of_both_losses(torch.where(reached, distances - 0.01, distances + 0.01)), forget)
+    assert torch.equal(gradient.abs().sum(-1) > 0, ~reached)
+
+
+def test_floor_above_every_distance_changes_nothing() -> None:
+    forget = batch_of(4)[0]
+    with_floor = value_and_gradients(of_both_losses(torch.full((4,), 2.0)), forget)
+    for ours, expected in zip(with_floor, value_and_gradients(of_both_losses(None), forget), strict=True):
+        assert torch.equal(ours, expected)
+
+
 # ---- numbers ----
 
 

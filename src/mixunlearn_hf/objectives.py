@@ -79,7 +79,12 @@ def contrast(keep: Tensor, forget: Tensor, temperature: float) -> Tensor:
 
 
 def mix_loss(
-    mixed: Tensor, forget_targets: Tensor, retain_targets: Tensor, lam: float | Tensor, temperature: float
+    mixed: Tensor,
+    forget_targets: Tensor,
+    retain_targets: Tensor,
+    lam: float | Tensor,
+    temperature: float,
+    floor: Tensor | None = None,
 ) -> Tensor:
     r"""What the unlearner minimises on mixed samples (eq. 5, the negative of eq. 3).
 
@@ -92,10 +97,10 @@ def mix_loss(
         forget_targets, retain_targets (`Tensor` of shape `(B, C)`): targets of the two samples of each mixture.
         lam (`float` or `Tensor` of shape `(B,)`): weight of the **forget** sample, in [0, 1].
         temperature (`float`): `tau_mix > 0`.
+        floor (`Tensor` of shape `(B,)`): no forget sample is pushed beyond this distance; not in the paper.
     """
-    return contrast(
-        (1 - lam) * cosine_distance(mixed, retain_targets), lam * cosine_distance(mixed, forget_targets), temperature
-    )
+    keep, forget = cosine_distance(mixed, retain_targets), cosine_distance(mixed, forget_targets)
+    return contrast((1 - lam) * keep, lam * _up_to(floor, forget), temperature)
 
 
 def generator_loss(
@@ -109,7 +114,12 @@ def generator_loss(
 
 
 def real_loss(
-    forget: Tensor, retain: Tensor, forget_targets: Tensor, retain_targets: Tensor, temperature: float
+    forget: Tensor,
+    retain: Tensor,
+    forget_targets: Tensor,
+    retain_targets: Tensor,
+    temperature: float,
+    floor: Tensor | None = None,
 ) -> Tensor:
     """What the unlearner minimises on real samples (eq. 6): retain samples drawn to their targets, forget samples
     pushed away.
@@ -118,5 +128,11 @@ def real_loss(
         forget, retain (`Tensor` of shape `(B, C)`): the unlearner's probabilities on forget and retain samples.
         forget_targets, retain_targets (`Tensor` of shape `(B, C)`): their targets.
         temperature (`float`): `tau_real > 0`.
+        floor (`Tensor` of shape `(B,)`): no forget sample is pushed beyond this distance; not in the paper.
     """
-    return contrast(cosine_distance(retain, retain_targets), cosine_distance(forget, forget_targets), temperature)
+    forget_distances = _up_to(floor, cosine_distance(forget, forget_targets))
+    return contrast(cosine_distance(retain, retain_targets), forget_distances, temperature)
+
+
+def _up_to(floor: Tensor | None, distances: Tensor) -> Tensor:
+    return distances if floor is None else torch.minimum(distances, floor)

@@ -102,14 +102,16 @@ def test_pair_holds_the_rows_it_names() -> None:
 
 @pytest.mark.parametrize("named", ["forget", "retain"])
 def test_targets_travel_with_their_rows(named: str) -> None:
-    pairs = PairedDataset(rows(3), rows(5))
-    targets = torch.arange(5 if named == "retain" else 3).float()[:, None].expand(-1, 2)
-    setattr(pairs, f"{named}_targets", targets)
+    pairs, other = PairedDataset(rows(5), rows(5)), "retain" if named == "forget" else "forget"
+    values = getattr(pairs, f"{named}_values")
+    values["target"], values["floor"] = torch.arange(5.0)[:, None].expand(-1, 2), torch.arange(5.0)
     collate = PairCollator(default_data_collator)
     for first, second in ((0, 1), (2, 4), (1, 0)):
         batch = collate(pairs.__getitems__([(first, second), (1, 3)]))
-        assert batch[named]["target"].tolist() == [[float(i)] * 2 for i in batch[named]["input_ids"][:, 0]]
-        assert "target" not in batch["retain" if named == "forget" else "forget"]
+        numbers = batch[named]["input_ids"].float()  # (B, 1)
+        assert torch.equal(batch[named]["target"], numbers.expand(-1, 2))
+        assert torch.equal(batch[named]["floor"], numbers[:, 0])
+        assert batch[other].keys() == {"input_ids"}
 
 
 def test_one_forget_row_can_be_paired() -> None:
@@ -206,7 +208,7 @@ def test_labels_and_targets_stay_out_of_the_inner_collator() -> None:
         received.extend(batch)
         return default_data_collator(batch)
 
-    row = {"input_ids": [2], "labels": 1, "target": torch.tensor([0.5, 0.5])}
+    row = {"input_ids": [2], "labels": 1, "target": torch.tensor([0.5, 0.5]), "floor": torch.tensor(0.5)}
     PairCollator(inner)([pair(dict(row), dict(row))])
     assert [set(one) for one in received] == [{"input_ids"}] * 2
 

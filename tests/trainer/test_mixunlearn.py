@@ -108,9 +108,9 @@ def test_targets_travel_with_their_rows(name: str, tmp_path: Any, monkeypatch: p
     distances: list[float] = []
     loss = objectives.mix_loss
 
-    def watched(mixed: Any, forget: Any, retain: Any, lam: float, temperature: float) -> Any:
+    def watched(mixed: Any, forget: Any, retain: Any, *settings: Any) -> Any:
         distances.extend(objectives.cosine_distance(mixed, retain).tolist())
-        return loss(mixed, forget, retain, lam, temperature)
+        return loss(mixed, forget, retain, *settings)
 
     monkeypatch.setattr(mixunlearn, "mix_loss", watched)
     monkeypatch.setattr(mixunlearn, "mix", lambda forget, retain, mask, channel_dim: retain)
@@ -225,9 +225,9 @@ def test_without_sharpen_targets_are_the_predictions(tmp_path: Any) -> None:
     trainer = tiny.train(tmp_path, sharpen_temperature=1.0, label_mode="agnostic")
     with torch.no_grad():
         expected = trainer.original_model(torch.tensor(tiny.rows("resnet", 6, 1, (0,))["pixel_values"][:])).logits
-    torch.testing.assert_close(trainer.train_dataset.forget_targets, expected.softmax(-1))
-    sharpened = tiny.train(tmp_path / "default", label_mode="agnostic").train_dataset.forget_targets
-    assert (sharpened.max(-1).values > trainer.train_dataset.forget_targets.max(-1).values).all()
+    torch.testing.assert_close(trainer.train_dataset.forget_values["target"], expected.softmax(-1))
+    sharpened = tiny.train(tmp_path / "default", label_mode="agnostic").train_dataset.forget_values["target"]
+    assert (sharpened.max(-1).values > trainer.train_dataset.forget_values["target"].max(-1).values).all()
 
 
 def test_fixed_mixup_uses_lam_at_every_position(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,21 +11,22 @@ from torch import Tensor
 
 from .rows import NO_LABEL, Rows
 
+VALUES = ("target", "floor")  # what may travel with a row beside its inputs and its label
 Pair = tuple[int, int]  # row of the forget set, row of the retain set
 
 
 class PairedDataset(torch.utils.data.Dataset):
     """A forget set and a retain set, read by pairs of row numbers; an epoch is one pass over the forget set.
 
-    `forget_targets` and `retain_targets` (`Tensor` of shape `(N, C)`), where set, travel with their rows under
-    `target`.
+    Values of `forget_values` and `retain_values`, tensors with one entry a row, travel with their rows under their
+    names; `target` of shape `(N, C)` is one of them.
     """
 
     def __init__(self, forget: Rows, retain: Rows) -> None:
         self.forget = forget
         self.retain = retain
-        self.forget_targets: Tensor | None = None
-        self.retain_targets: Tensor | None = None
+        self.forget_values: dict[str, Tensor] = {}
+        self.retain_values: dict[str, Tensor] = {}
 
     def __len__(self) -> int:
         return len(self.forget)
@@ -35,16 +36,15 @@ class PairedDataset(torch.utils.data.Dataset):
 
     def __getitems__(self, pairs: Sequence[Pair]) -> list[dict[str, dict[str, Any]]]:
         forget_indices, retain_indices = zip(*pairs, strict=True)
-        forget = _read(self.forget, forget_indices, self.forget_targets)
-        retain = _read(self.retain, retain_indices, self.retain_targets)
+        forget = _read(self.forget, forget_indices, self.forget_values)
+        retain = _read(self.retain, retain_indices, self.retain_values)
         return [{"forget": one, "retain": other} for one, other in zip(forget, retain, strict=True)]
 
 
-def _read(rows: Rows, indices: Sequence[int], targets: Tensor | None) -> list[dict[str, Any]]:
+def _read(rows: Rows, indices: Sequence[int], values: dict[str, Tensor]) -> list[dict[str, Any]]:
     read = rows.__getitems__(indices)
-    if targets is not None:
-        for row, index in zip(read, indices, strict=True):
-            row["target"] = targets[index]
+    for row, index in zip(read, indices, strict=True):
+        row.update({name: value[index] for name, value in values.items()})
     return read
 
 
@@ -100,7 +100,7 @@ class PairCollator:
         size = len(pairs)
         rows = [dict(pair["forget"]) for pair in pairs] + [dict(pair["retain"]) for pair in pairs]
         labels = [row.pop("labels", NO_LABEL) for row in rows]
-        targets = [row.pop("target", None) for row in rows]
+        values = [{name: row.pop(name) for name in VALUES if name in row} for row in rows]
         both = dict(self.collator(rows))
         batch = {}
         for name, start in (("forget", 0), ("retain", size)):
@@ -108,6 +108,5 @@ class PairCollator:
             batch[name] = {key: value[half] for key, value in both.items()}
             if any(label != NO_LABEL for label in labels[half]):
                 batch[name]["labels"] = torch.tensor(labels[half])
-            if targets[start] is not None:
-                batch[name]["target"] = torch.stack(targets[half])
+            batch[name] |= {key: torch.stack([value[key] for value in values[half]]) for key in values[start]}
         return batch

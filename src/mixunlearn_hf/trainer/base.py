@@ -15,13 +15,19 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import AutoConfig, EvalPrediction, PreTrainedModel, Trainer, TrainerCallback, set_seed
 from transformers.trainer_utils import TrainOutput
+from transformers.utils import logging
 
 from ..data.pairs import PairCollator, PairedDataset, PairedSampler
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError
-from ..objectives import sharpen
-from .checks import check_batch, check_head, check_output_dir, check_rows
+from ..objectives import cosine_distance, sharpen
+from .checks import check_batch, check_head, check_output_dir, check_rows, check_unshared
 from .config import UnlearningConfig
+from .floor import distance_floor, stays
+
+logger = logging.get_logger(__name__)
+
+SHARP, GENTLE = 1.0, 5.0  # temperatures on the forget term; measured in docs/paper_index.md
 
 
 class UnlearningTrainer(Trainer):
@@ -34,8 +40,9 @@ class UnlearningTrainer(Trainer):
         model (`PreTrainedModel` or `str`): the trained classifier, or its path or Hub id. It is changed in place.
         args ([`UnlearningConfig`]): settings; default ones with `output_dir="unlearned"` where left out.
         forget_dataset, retain_dataset: the two parts of the training data, from [`split_forget_retain`]. Rows are
-            model
-            inputs, or raw images or text with `processing_class`.
+            model inputs, or raw images or text with `processing_class`.
+        holdout_dataset: rows the model was never trained on and is not judged by. Needed to forget rows of classes
+            that stay: forgotten, they should look to the model like these (see `floor.py`).
         eval_dataset: one data set or a dictionary of them, such as `{"forget": ..., "retain": ..., "test": ...}`.
         processing_class: the model's image processor or tokenizer; saved with the model.
         data_collator: as in Trainer, for lists of rows; labels never reach it during unlearning.
@@ -63,6 +70,7 @@ class UnlearningTrainer(Trainer):
         *,
         forget_dataset: Any,
         retain_dataset: Any,
+        holdout_dataset: Any = None,
         eval_dataset: Any = None,
         processing_class: Any = None,
         data_collator: Callable[[list[Any]], dict[str, Any]] | None = None,
@@ -87,7 +95,15 @@ class UnlearningTrainer(Trainer):
         self._label_column = args.label_column
         forget = self._rows(forget_dataset, processing_class, "forget_dataset")
         retain = self._rows(retain_dataset, processing_class, "retain_dataset")
-        check_rows(forget, retain, self.num_labels, args.label_mode, args.allow_shared_rows)
+        holdout = None if holdout_dataset is None else self._rows(holdout_dataset, processing_class, "holdout_dataset")
+        for rows in (forget, retain, holdout):
+            if rows is not None:
+                check_rows(rows, self.num_labels, args.label_mode)
+        if not args.allow_shared_rows:
+            check_unshared(forget, retain)
+            if holdout is not None:
+                check_unshared(forget, holdout)
+                check_unshared(retain, holdout)
         if isinstance(eval_dataset, dict):
             eval_dataset = {
                 name: self._rows(rows, processing_class, f"eval_dataset[{name!r}]")
@@ -109,6 +125,8 @@ class UnlearningTrainer(Trainer):
             preprocess_logits_for_metrics=preprocess_logits_for_metrics,
         )
         self.original_model: PreTrainedModel = original_model.to(args.device)
+        self.holdout = holdout
+        self.temperature = 1.0
         self.data_collator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
         self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
@@ -150,7 +168,7 @@ class UnlearningTrainer(Trainer):
         if not (resume_from_checkpoint or self.args.overwrite_output_dir or self._owns_output_dir):
             check_output_dir(str(self.args.output_dir))
         self._first_pair()
-        self._precompute_targets()
+        self._plan()
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
         self._terms.clear()
@@ -226,51 +244,80 @@ class UnlearningTrainer(Trainer):
             half["target"] = self._targets(labels, half)
         return half
 
-    def _targets(self, labels: Tensor | None, inputs: dict[str, Tensor]) -> Tensor:
+    @torch.no_grad()
+    def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Probabilities of the original model, `(B, C)` in float32."""
+        with self.accelerator.autocast():
+            return self.original_model(**inputs).logits.float().softmax(-1)
+
+    def _targets(self, labels: Tensor | None, inputs: dict[str, Tensor], predicted: Tensor | None = None) -> Tensor:
         """One-hot labels for rows that have one, if wanted, else the original model's sharpened prediction."""
-        if labels is None or self.args.label_mode == "agnostic":
-            return self._predicted_targets(inputs)
-        if labels.max() >= self.num_labels:
-            raise DataError(f"A row has the label {int(labels.max())}, the model knows {self.num_labels} classes.")
-        labelled = labels != NO_LABEL
-        one_hot = torch.nn.functional.one_hot(labels.clamp_min(0), self.num_labels).float()
-        if labelled.all():
-            return one_hot
-        return torch.where(labelled[:, None], one_hot, self._predicted_targets(inputs))
+        wanted = labels if self.args.label_mode != "agnostic" else None
+        if wanted is not None and wanted.max() >= self.num_labels:
+            raise DataError(f"A row has the label {int(wanted.max())}, the model knows {self.num_labels} classes.")
+        if wanted is not None and (wanted != NO_LABEL).all():
+            return torch.nn.functional.one_hot(wanted, self.num_labels).float()
+        predicted = self._predict(inputs) if predicted is None else predicted
+        targets = sharpen(predicted, self.args.sharpen_temperature)
+        if wanted is None:
+            return targets
+        one_hot = torch.nn.functional.one_hot(wanted.clamp_min(0), self.num_labels).float()
+        return torch.where((wanted == NO_LABEL)[:, None], targets, one_hot)
 
-    def _predicted_targets(self, inputs: dict[str, Tensor]) -> Tensor:
-        with torch.no_grad(), self.accelerator.autocast():
-            predicted = self.original_model(**inputs).logits
-        return sharpen(predicted.float().softmax(-1), self.args.sharpen_temperature)
-
-    def _precompute_targets(self) -> None:
-        """Targets of the rows this run will visit, where they take predictions and rows are the same at each visit."""
-        dataset = self.train_dataset
-        visits = len(dataset) * self._epochs()
-        visited = {"forget": range(len(dataset.forget)), "retain": np.unique(self.sampler.partners(0, visits))}
-        for name, indices in visited.items():
-            rows: Rows = getattr(dataset, name)
-            labels = rows.labels()
-            all_labelled = self.args.label_mode != "agnostic" and labels is not None and NO_LABEL not in labels
-            stored = None if all_labelled or rows.randomly_augmented else self._target_table(rows, indices)
-            setattr(dataset, f"{name}_targets", stored)
-
-    def _target_table(self, rows: Rows, indices: Any) -> Tensor:
-        """Targets of the rows `indices` as `(N, C)`, NaN for rows that were not asked for."""
-        table = torch.full((len(rows), self.num_labels), math.nan)
+    def _ask_original(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Targets `(n, C)` of some rows, and the distance `(n,)` of the original model's predictions from them."""
         loader = DataLoader(
-            Subset(rows, [int(index) for index in indices]),
+            Subset(rows, indices.tolist()),
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
         )
-        done = 0
+        targets, distances = [], []
         for batch in tqdm(loader, desc=f"Targets of {rows.name}", disable=self.args.disable_tqdm, leave=False):
             batch = self._prepare_inputs(batch)
-            targets = self._targets(batch.pop("labels", None), batch)
-            table[torch.as_tensor(np.asarray(indices[done : done + len(targets)]))] = targets.cpu()
-            done += len(targets)
-        return table
+            labels = batch.pop("labels", None)
+            predicted = self._predict(batch)
+            targets.append(self._targets(labels, batch, predicted).cpu())
+            distances.append(cosine_distance(predicted.cpu(), targets[-1]))
+        return torch.cat(targets), torch.cat(distances)
+
+    # ---- what to aim at, decided once before training ----
+
+    def _plan(self) -> None:
+        """Targets, where they take predictions and rows are the same at each visit, and how far to push each row."""
+        dataset = self.train_dataset
+        forget_classes, dataset.forget_values = self._classes(dataset.forget, np.arange(len(dataset)))
+        visited = np.unique(self.sampler.partners(0, len(dataset) * self._epochs()))
+        retain_classes, dataset.retain_values = self._classes(dataset.retain, visited)
+        share = len(retain_classes) / len(dataset.retain)
+        staying = stays(forget_classes, torch.bincount(retain_classes, minlength=self.num_labels) / share)
+        self.temperature = SHARP
+        if not staying.any():
+            return
+        if self.holdout is None:
+            self.temperature = GENTLE
+            logger.warning(
+                f"{int(staying.sum())} of {len(staying)} forget rows are of classes that stay. A retrained model "
+                "would treat them like unseen rows. Pass some as `holdout_dataset=` (never trained on, not used to "
+                f"judge the result) to push them that far; without, they are pushed gently, temperature {GENTLE:g}."
+            )
+            return
+        unseen_targets, unseen_distances = self._ask_original(self.holdout, np.arange(len(self.holdout)))
+        _, distances = self._ask_original(dataset.forget, np.arange(len(dataset)))
+        floor = distance_floor(distances, forget_classes, unseen_distances, unseen_targets.argmax(-1))
+        dataset.forget_values["floor"] = torch.where(staying, floor, math.inf)
+
+    def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
+        """Classes of the targets of some rows, and the targets themselves where they are worth keeping."""
+        labels = rows.labels()
+        if self.args.label_mode != "agnostic" and labels is not None and NO_LABEL not in labels:
+            return torch.as_tensor(labels[indices]), {}
+        targets, _ = self._ask_original(rows, indices)
+        if rows.randomly_augmented:
+            return targets.argmax(-1), {}
+        table = torch.full((len(rows), self.num_labels), math.nan)  # NaN for rows that will not be visited
+        table[torch.as_tensor(indices)] = targets
+        return targets.argmax(-1), {"target": table}
 
     def _epochs(self) -> int:
         if self.args.max_steps > 0:

@@ -32,46 +32,48 @@ def check_output_dir(output_dir: str) -> None:
         )
 
 
-def check_rows(forget: Rows, retain: Rows, num_labels: int, label_mode: str, allow_shared: bool) -> None:
-    """Refuse empty sets, labels the model does not have, missing labels where they are required, and shared rows."""
-    for rows in (forget, retain):
-        if len(rows) == 0:
-            raise DataError(f"`{rows.name}` has no rows. Build both sets with `split_forget_retain`.")
-        labels = rows.labels()
-        if label_mode == "labels" and (rows.label_column is None or (labels is not None and NO_LABEL in labels)):
-            count = len(rows) if labels is None else int((labels == NO_LABEL).sum())
-            raise DataError(
-                f'`label_mode="labels"` needs a label on every row, and {count} of {len(rows)} rows of `{rows.name}` '
-                f"have none. "
-                'Use `label_mode="auto"`, which takes the original model\'s prediction for those.'
-            )
-        if labels is not None and label_mode != "agnostic" and labels.max() >= num_labels:
-            raise DataError(
-                f"`{rows.name}` has labels up to {labels.max()}, the model knows {num_labels} classes (0 to "
-                f"{num_labels - 1}). Load the model the data belong to, or map the labels to its classes."
-            )
-    shared = 0 if allow_shared else count_shared_rows(forget.dataset, retain.dataset)
-    if shared:
+def check_rows(rows: Rows, num_labels: int, label_mode: str) -> None:
+    """Refuse an empty set, labels the model does not have, and missing labels where they are required."""
+    if len(rows) == 0:
+        raise DataError(f"`{rows.name}` has no rows. Build both sets with `split_forget_retain`.")
+    labels = rows.labels()
+    if label_mode == "labels" and (rows.label_column is None or (labels is not None and NO_LABEL in labels)):
+        count = len(rows) if labels is None else int((labels == NO_LABEL).sum())
         raise DataError(
-            f"`forget_dataset` and `retain_dataset` share {shared} rows. The objective would push and pull the same "
-            "rows and its loss would still look normal. Build both with `split_forget_retain`; where the data hold "
-            "the same row twice, remove the copies from the retain set, or keep them with `allow_shared_rows=True`."
+            f'`label_mode="labels"` needs a label on every row, and {count} of {len(rows)} rows of `{rows.name}` have '
+            'none. Use `label_mode="auto"`, which takes the original model\'s prediction for those.'
+        )
+    if labels is not None and label_mode != "agnostic" and labels.max() >= num_labels:
+        raise DataError(
+            f"`{rows.name}` has labels up to {labels.max()}, the model knows {num_labels} classes (0 to "
+            f"{num_labels - 1}). Load the model the data belong to, or map the labels to its classes."
         )
 
 
-def count_shared_rows(forget: Any, retain: Any) -> int:
-    """Rows of `retain` that are, labels aside, also in `forget`; 0 for other data sets than `datasets.Dataset`."""
-    if not (isinstance(forget, datasets.Dataset) and isinstance(retain, datasets.Dataset)):
+def check_unshared(first: Rows, second: Rows) -> None:
+    """Refuse two sets that share rows."""
+    shared = count_shared_rows(first.dataset, second.dataset)
+    if shared:
+        raise DataError(
+            f"`{first.name}` and `{second.name}` share {shared} rows. The objective would treat the same rows in "
+            "two ways and its loss would still look normal. Build the sets with `split_forget_retain`; where the data "
+            "hold the same row twice, remove the copies, or keep them with `allow_shared_rows=True`."
+        )
+
+
+def count_shared_rows(first: Any, second: Any) -> int:
+    """Rows of `second` that are, labels aside, also in `first`; 0 for other data sets than `datasets.Dataset`."""
+    if not (isinstance(first, datasets.Dataset) and isinstance(second, datasets.Dataset)):
         return 0
     columns = [
         name
-        for name in forget.column_names
-        if name in retain.column_names
+        for name in first.column_names
+        if name in second.column_names
         and name not in ("label", "labels", "label_ids")
-        and not isinstance(forget.features[name], datasets.ClassLabel)
+        and not isinstance(first.features[name], datasets.ClassLabel)
     ]
-    forgotten = set(_digests(forget, columns))
-    return sum(digest in forgotten for digest in _digests(retain, columns))
+    digests = set(_digests(first, columns))
+    return sum(digest in digests for digest in _digests(second, columns))
 
 
 def _digests(dataset: datasets.Dataset, columns: list[str]) -> list[bytes]:

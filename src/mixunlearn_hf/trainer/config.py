@@ -71,7 +71,9 @@ class MixUnlearnConfig(UnlearningConfig):
         generator_interval (`int`): MixBlock is updated at every so many steps.
         generator_learning_rate (`float`): learning rate of MixBlock (Adam).
         alpha (`float`): `lam ~ Beta(alpha, alpha)`, one draw a step.
-        generator_temperature, mix_temperature, real_temperature (`float`): `tau_gen`, `tau_mix`, `tau_real`.
+        generator_temperature, mix_temperature, real_temperature (`float`): `tau_gen`, `tau_mix`, `tau_real`. The last
+            two follow from the request where left out: 1, or 5 where rows of classes that stay are to be forgotten and
+            no `holdout_dataset` says how far.
         mix_at (`str`): `"embeddings"`, or `"pixels"` for the paper's own setting on images.
         batch_norm (`str`): which rows move the running statistics of batch norm layers: `"retain"`, `"all"` or
             `"frozen"`.
@@ -84,8 +86,8 @@ class MixUnlearnConfig(UnlearningConfig):
     generator_learning_rate: float = field(default=1e-3, metadata={"help": "Learning rate of MixBlock."})
     alpha: float = field(default=0.75, metadata={"help": "lam is drawn from Beta(alpha, alpha)."})
     generator_temperature: float = field(default=1.0, metadata={"help": "tau_gen, on the forget term of L_gen."})
-    mix_temperature: float = field(default=1.0, metadata={"help": "tau_mix, on the forget term of L_mix."})
-    real_temperature: float = field(default=1.0, metadata={"help": "tau_real, on the forget term of L_real."})
+    mix_temperature: float | None = field(default=None, metadata={"help": "tau_mix, on the forget term of L_mix."})
+    real_temperature: float | None = field(default=None, metadata={"help": "tau_real, on the forget term of L_real."})
     mix_at: str = field(default="embeddings", metadata={"help": "Mix at embeddings or at pixels."})
     batch_norm: str = field(
         default="retain", metadata={"help": "Rows that move batch norm's running statistics: retain, all or frozen."}
@@ -96,14 +98,11 @@ class MixUnlearnConfig(UnlearningConfig):
         one_of("generator", self.generator, GENERATORS)
         one_of("mix_at", self.mix_at, ("embeddings", "pixels"))
         one_of("batch_norm", self.batch_norm, ("retain", "all", "frozen"))
-        for name in (
-            "alpha",
-            "generator_temperature",
-            "mix_temperature",
-            "real_temperature",
-            "generator_learning_rate",
-        ):
+        for name in ("alpha", "generator_learning_rate", "generator_temperature"):
             positive(name, getattr(self, name))
+        for name in ("mix_temperature", "real_temperature"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
         positive("generator_interval", self.generator_interval)
         for name in ("mix_weight", "real_weight"):
             if not 0 <= getattr(self, name) < float("inf"):

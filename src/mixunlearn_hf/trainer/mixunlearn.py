@@ -1,5 +1,6 @@
 """Adversarial Mixup Unlearning: the unlearner phase and the generator phase."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ class _Pairs:
     retain: Inputs
     forget_target: Tensor  # (B, classes)
     retain_target: Tensor
+    floor: Tensor  # (B,), the distance a forget row is pushed to
     forget_features: Tensor  # (B, C, *positions); no channels without MixBlock
     retain_features: Tensor
 
@@ -42,6 +44,11 @@ class _Pairs:
             retain_target=self.retain_target[order],
             retain_features=self.retain_features[order],
         )
+
+    def mixed_floor(self) -> Tensor:
+        """The floor of mixed rows: 0 in pairs of one class, else pulled to and pushed from the same target."""
+        same = self.forget_target.argmax(-1) == self.retain_target.argmax(-1)
+        return self.floor.masked_fill(same, 0.0)
 
 
 class MixUnlearnTrainer(UnlearningTrainer):
@@ -108,13 +115,25 @@ class MixUnlearnTrainer(UnlearningTrainer):
         retain_output, forget_output, mixed_output = self._forward(model, pairs, order, lam)
         objective = torch.zeros((), device=retain_output.device)
         if args.mix_weight > 0:
-            target = pairs.retain_target[order]
-            loss = mix_loss(mixed_output, pairs.forget_target, target, lam, args.mix_temperature)
+            partners = pairs.with_partners(order)
+            loss = mix_loss(
+                mixed_output,
+                partners.forget_target,
+                partners.retain_target,
+                lam,
+                args.mix_temperature or self.temperature,
+                partners.mixed_floor(),
+            )
             self.record(mix_loss=loss)
             objective = objective + args.mix_weight * loss
         if args.real_weight > 0:
             loss = real_loss(
-                forget_output, retain_output, pairs.forget_target, pairs.retain_target, args.real_temperature
+                forget_output,
+                retain_output,
+                pairs.forget_target,
+                pairs.retain_target,
+                args.real_temperature or self.temperature,
+                pairs.floor,
             )
             self.record(real_loss=loss)
             objective = objective + args.real_weight * loss
@@ -127,12 +146,13 @@ class MixUnlearnTrainer(UnlearningTrainer):
     def _pair(self, forget: Inputs, retain: Inputs) -> _Pairs:
         """The batch with its targets apart, and what the original model sees in it."""
         forget_target, retain_target = forget.pop("target"), retain.pop("target")
+        floor = forget.pop("floor", torch.full_like(forget_target[:, 0], math.inf))
         if self.generator is None:
             features = forget_target.new_zeros(2 * len(forget_target), 0)
         else:
             with self.accelerator.autocast():
                 features = extract_features(self._family, self.original_model, _join(forget, retain))
-        return _Pairs(forget, retain, forget_target, retain_target, *features.split(len(forget_target)))
+        return _Pairs(forget, retain, forget_target, retain_target, floor, *features.split(len(forget_target)))
 
     def _forward(self, model: nn.Module, pairs: _Pairs, order: Tensor, lam: float) -> list[Tensor]:
         """Probabilities `(B, classes)` on retain, forget and mixed rows; nothing is mixed without L_mix.
