@@ -50,6 +50,10 @@ class ScriptArguments:
     forget_fraction: float | None = field(
         default=None, metadata={"help": "Share of the rows to forget; with forget_classes, of the rows of each."}
     )
+    holdout_fraction: float = field(
+        default=0.5,
+        metadata={"help": "With forget_fraction: share of the test rows that tell how far to go, not evaluated on."},
+    )
     max_eval_rows: int | None = field(
         default=None, metadata={"help": "Evaluate on at most so many rows of each set, drawn at random."}
     )
@@ -72,18 +76,21 @@ def main() -> None:
     rows = rows.remove_columns([name for name in texts if name != (script_args.text_column or texts[0])])
     train, test = rows[script_args.train_split], rows.get(script_args.test_split)
 
-    # 2. What to forget. Where whole classes go, rows of theirs that were never seen are evaluated apart.
+    # 2. What to forget. Where whole classes go, their rows in the test set are evaluated apart. Rows of classes that
+    # stay should look to the model as if it had never seen them, so it is shown some that it never saw.
     classes, fraction = script_args.forget_classes, script_args.forget_fraction
     if classes is not None:
         classes = [int(name) if name.isdecimal() else name for name in classes]
     split = {"label_column": training_args.label_column, "seed": training_args.seed}
     splits = split_forget_retain(train, classes=classes, fraction=fraction, **split)
     eval_sets = {"forget": splits["forget"], "retain": splits["retain"]}
+    holdout = None
     if test is not None and classes is not None and fraction is None:
         unseen = split_forget_retain(test, classes=classes, **split)
         eval_sets |= {"test_forget": unseen["forget"], "test_retain": unseen["retain"]}
     elif test is not None:
-        eval_sets["test"] = test
+        unseen = test.train_test_split(test_size=1 - script_args.holdout_fraction, seed=training_args.seed)
+        holdout, eval_sets["test"] = unseen["train"], unseen["test"]
     if script_args.max_eval_rows is not None:
         for name, part in eval_sets.items():
             part = part.shuffle(seed=training_args.seed)
@@ -98,6 +105,7 @@ def main() -> None:
         training_args,
         forget_dataset=splits["forget"],
         retain_dataset=splits["retain"],
+        holdout_dataset=holdout,
         eval_dataset=eval_sets,
         processing_class=tokenizer,
     )

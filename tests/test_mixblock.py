@@ -230,6 +230,11 @@ def test_mask_applies_to_positions_and_not_to_channels(channel_dim: int) -> None
             close(mixed[at], weight * forget[at] + (1 - weight) * retain[at])
 
 
+def test_mask_of_a_map_serves_a_sequence_of_patches_in_reading_order() -> None:
+    forget, retain, mask = torch.rand(3, 6, 4), torch.rand(3, 6, 4), torch.rand(3, 2, 3)
+    assert torch.equal(mix(forget, retain, mask, -1), mix(forget, retain, mask.flatten(1), -1))
+
+
 def test_mixing_keeps_the_precision_of_the_embedding() -> None:
     forget, retain = (side.bfloat16() for side in pair(6))
     assert mix(forget, retain, torch.rand(3, 6)).dtype == torch.bfloat16
