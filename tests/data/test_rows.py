@@ -61,8 +61,7 @@ def test_columns_the_model_does_not_take_are_dropped() -> None:
     assert text_rows(tokens([0, 2, 1]))[1] == {"input_ids": [2, 4], "labels": 2}
 
 
-def test_column_called_as_an_input_is_not_taken_for_a_label() -> None:
-    """`labels` is an argument of the model, yet rows without labels must not bring one."""
+def test_rows_without_labels_bring_none() -> None:
     assert text_rows(tokens())[1] == {"input_ids": [2, 4]}
 
 
@@ -132,6 +131,13 @@ def test_no_way_of_reading_loses_the_labels(dataset: Any) -> None:
     """A label-aware request would become a label-agnostic one without a word."""
     rows = text_rows(dataset())
     assert [row["labels"] for row in rows.__getitems__([0, 1, 2])] == rows.labels().tolist() == [0, 2, 1]
+
+
+def test_labels_made_by_a_transform_are_seen() -> None:
+    dataset = tokens([0, 2, 1], column="kind").with_transform(
+        lambda batch: {"input_ids": batch["input_ids"], "labels": batch["kind"]}
+    )
+    assert [row.get("labels") for row in text_rows(dataset).__getitems__([0, 1, 2])] == [0, 2, 1]
 
 
 def test_map_style_data_set_is_read_as_it_is() -> None:
@@ -269,8 +275,12 @@ TEXT_REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "two texts": (lambda: words(a=[CANARY], b=[CANARY]), {"tokenizer": True}, "found: 2 text columns"),
     "no text": (lambda: words(a=[1]), {"tokenizer": True}, "found: 0 text columns"),
-    "no token ids among the items": (lambda: Items([(CANARY, 1)]), {}, "dictionar"),
-    "items that are no dictionaries": (lambda: Items([(CANARY, 1)]), {"label_column": "label"}, "dictionar|no column"),
+    "items that are tuples": (lambda: Items([(CANARY, 1)]), {}, "dictionar"),
+    "items that are tuples, with a label column": (
+        lambda: Items([(CANARY, 1)]),
+        {"label_column": "label"},
+        "dictionar|no column",
+    ),
     "words for labels": (lambda: tokens([CANARY] * 3, datasets.Value("string")), {}, "label"),
     "several labels a row": (
         lambda: tokens([[0, 1], [1, 1], [0, 0]], datasets.List(datasets.Value("int64"))),

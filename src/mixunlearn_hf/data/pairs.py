@@ -76,7 +76,7 @@ class PairedSampler(torch.utils.data.Sampler[Pair]):
 
     def partners(self, start: int, stop: int) -> np.ndarray:
         """Partners number `start` to `stop` of the endless sequence, as rows of the retain set."""
-        first, last = start // self.num_retain, (stop - 1) // self.num_retain
+        first, last = start // self.num_retain, max(stop - 1, start) // self.num_retain
         passes = [
             np.random.default_rng([self.seed, 1, number]).permutation(self.num_retain)
             for number in range(first, last + 1)

@@ -1,6 +1,6 @@
 """One view of any data set: rows as dictionaries of model inputs, with an integer label where there is one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import datasets
@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from ..errors import DataError
 
 NO_LABEL = -100  # what PyTorch's and transformers' cross entropy ignore
-_LABEL_COLUMNS = ("labels", "label", "label_ids")
+LABEL_COLUMNS = ("labels", "label", "label_ids")
 
 
 class Rows(torch.utils.data.Dataset):
@@ -39,19 +39,27 @@ class Rows(torch.utils.data.Dataset):
         label_column: str | None = None,
         name: str = "dataset",
     ) -> None:
-        if isinstance(dataset, datasets.IterableDataset) or not hasattr(dataset, "__len__"):
+        streams = (datasets.IterableDataset, torch.utils.data.IterableDataset)
+        if isinstance(dataset, streams) or not hasattr(dataset, "__len__"):
             raise DataError(
-                f"`{name}` is a stream without a length ({type(dataset).__name__}). Unlearning pairs forget rows "
-                "with retain rows by their position: pass a `datasets.Dataset` or another data set with `__len__` "
-                "and `__getitem__`."
+                f"`{name}` is a stream without a length ({type(dataset).__name__}). Unlearning pairs forget rows with "
+                "retain rows by their position: pass a `datasets.Dataset` or another data set with `__len__` and "
+                "`__getitem__`."
             )
+        if isinstance(dataset, dict):
+            raise DataError(f"`{name}` holds the splits {list(dataset)}. Pass one of them, such as `data['train']`.")
         self.name = name
         self.input_names = frozenset(input_names) - {"labels"}
         self.dataset = dataset
-        self.label_column = find_label_column(dataset, label_column, name)
         self._encode: Callable[[dict[str, list]], dict[str, Any]] | None = None
-        if isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom":
-            self._encode = self._encoder(main_input, processing_class)
+        self._stored_labels: datasets.Dataset | None = None
+        transformed = isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom" and len(dataset) > 0
+        made = list(dataset[0]) if transformed else []
+        self.label_column = find_label_column(dataset, label_column, name, made)
+        if isinstance(dataset, datasets.Dataset) and len(dataset):
+            self._find_stored_labels(made)
+            if not transformed:
+                self._encode = self._encoder(main_input, processing_class)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -60,15 +68,24 @@ class Rows(torch.utils.data.Dataset):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        positions = [int(index) for index in indices]
         if isinstance(self.dataset, datasets.Dataset):
-            columns = self.dataset[[int(index) for index in indices]]
+            columns = self.dataset[positions]
             if self._encode is not None:
                 columns = {**columns, **self._encode(columns)}
             names = list(columns)
             rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         else:
-            rows = [self.dataset[int(index)] for index in indices]
-        return [self._as_model_takes_it(row) for row in rows]
+            rows = [self.dataset[position] for position in positions]
+        kept = [{name: value for name, value in row.items() if name in self.input_names} for row in rows]
+        if self.label_column is not None:
+            if self._stored_labels is not None:
+                labels = self._stored_labels[positions][self._stored_labels.column_names[0]]
+            else:
+                labels = [row.get(self.label_column) for row in rows]
+            for row, label in zip(kept, labels, strict=True):
+                row["labels"] = as_label(label)
+        return kept
 
     @property
     def randomly_augmented(self) -> bool:
@@ -84,70 +101,106 @@ class Rows(torch.utils.data.Dataset):
         )
 
     def labels(self) -> np.ndarray | None:
-        """All labels, `NO_LABEL` where a row has none, or `None` without reading rows where that is not possible."""
-        if self.label_column is None or not isinstance(self.dataset, datasets.Dataset):
+        """All labels, `NO_LABEL` where a row has none, or `None` where they are not known without reading the rows."""
+        if self._stored_labels is None:
             return None
-        plain = self.dataset.with_format(None).select_columns([self.label_column])
-        return np.asarray([as_label(value) for value in plain[self.label_column]])
+        return np.asarray([as_label(value) for value in self._stored_labels[self._stored_labels.column_names[0]]])
 
-    def _as_model_takes_it(self, row: dict[str, Any]) -> dict[str, Any]:
-        kept = {name: value for name, value in row.items() if name in self.input_names}
-        if self.label_column is not None:
-            kept["labels"] = as_label(row.get(self.label_column))
-        return kept
+    def _find_stored_labels(self, made: list[str]) -> None:
+        """Use the stored label column, unless a transform, which gives the columns `made`, makes labels of its own."""
+        if self.label_column not in self.dataset.column_names:
+            return
+        stored = self.dataset.with_format(None).select_columns([self.label_column])
+        if is_text(stored.features[self.label_column]):
+            raise DataError(
+                f"The labels of `{self.name}` in {self.label_column!r} are text, the model takes class numbers. "
+                "Encode them in the model's order, such as by `dataset.cast_column(..., ClassLabel(names=[...]))`, or name "
+                "another column with `label_column`."
+            )
+        column = next((name for name in (self.label_column, *LABEL_COLUMNS) if name in made), None)
+        if column is not None:
+            probe = list(range(min(len(self), 16)))
+            ours = [as_label(value) for value in self.dataset[probe][column]]
+            if ours != [as_label(value) for value in stored[probe][self.label_column]]:
+                self.label_column = column
+                return
+        self._stored_labels = stored
 
     def _encoder(self, main_input: str, processing_class: Any) -> Callable[[dict[str, list]], dict[str, Any]]:
         columns, features = self.dataset.column_names, self.dataset.features
         if main_input in columns:
-            wanted = [name for name in columns if name in self.input_names or name == self.label_column]
-            self.dataset = self.dataset.select_columns(wanted)
+            self.dataset = self.dataset.select_columns([name for name in columns if name in self.input_names])
             if main_input == "pixel_values" and self.dataset.format["type"] is None:
                 self.dataset = self.dataset.with_format("numpy", columns=[main_input], output_all_columns=True)
             return lambda batch: {}
         tokenizer = isinstance(processing_class, PreTrainedTokenizerBase)
         kind = "text" if main_input == "input_ids" else "image"
-        raw = [
-            name
-            for name in columns
-            if (isinstance(features[name], datasets.Image) if kind == "image" else _is_text(features[name]))
-        ]
+        wanted = {"text": is_text, "image": lambda feature: isinstance(feature, datasets.Image)}[kind]
+        raw = [name for name in columns if wanted(features[name])]
         if processing_class is None or tokenizer != (kind == "text") or len(raw) != 1:
             raise DataError(
-                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with "
-                f"that column, or one {kind} column and `processing_class=` with the model's "
+                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with that "
+                f"column, or one {kind} column and `processing_class=` with the model's "
                 f"{'tokenizer' if kind == 'text' else 'image processor'} (found: {len(raw)} {kind} columns, "
                 f"processing_class={type(processing_class).__name__})."
             )
-        self.dataset = self.dataset.select_columns(raw + [self.label_column] * (self.label_column is not None))
+        self.dataset = self.dataset.with_format(None).select_columns(raw)
         if kind == "text":
             return lambda batch: dict(processing_class(list(batch[raw[0]]), truncation=True))
         return lambda batch: dict(processing_class([_in_colour(image, processing_class) for image in batch[raw[0]]]))
 
 
-def find_label_column(dataset: Any, wanted: str | None = None, name: str = "dataset") -> str | None:
-    """The label column of a data set: `wanted`, else one called `labels` or `label`, else the only `ClassLabel`."""
+def find_label_column(
+    dataset: Any, wanted: str | None = None, name: str = "dataset", made: Sequence[str] = ()
+) -> str | None:
+    """The label column of a data set: `wanted`, else one called `labels` or `label`, else the only `ClassLabel`.
+
+    Stored columns go before those that a transform has `made`.
+    """
     if isinstance(dataset, datasets.Dataset):
-        columns = dataset.column_names
-        class_labels = [column for column in columns if isinstance(dataset.features[column], datasets.ClassLabel)]
+        columns = [*dataset.column_names, *made]
+        class_labels = [key for key, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
     else:
-        columns, class_labels = list(dataset[0]) if len(dataset) else [], []
+        first = dataset[0] if len(dataset) else {}
+        if not isinstance(first, Mapping):
+            raise DataError(
+                f"The rows of `{name}` are of the type {type(first).__name__}. They must be dictionaries of model "
+                "inputs, such as {'pixel_values': ..., 'labels': ...}."
+            )
+        columns, class_labels = list(first), []
     if wanted is not None:
         if columns and wanted not in columns:
             raise DataError(
                 f"`{name}` has no column {wanted!r}; its columns are {columns}. Set `label_column` to one of them."
             )
         return wanted
-    usual = [column for column in _LABEL_COLUMNS if column in columns]
+    usual = [column for column in columns if column in LABEL_COLUMNS]
     return usual[0] if usual else class_labels[0] if len(class_labels) == 1 else None
 
 
 def as_label(value: Any) -> int:
-    """A label as an integer; `None` and negative values, which `datasets` uses for "no label", become `NO_LABEL`."""
-    return NO_LABEL if value is None or value != value or int(value) < 0 else int(value)
+    """A label as an integer; `None` and negative values, which `datasets` uses for "no label", become `NO_LABEL`.
+
+    Raises:
+        DataError: the value is not one class number. Its text says of which type it is, not what it is.
+    """
+    if value is None or value != value:
+        return NO_LABEL
+    try:
+        label = int(value)
+        whole = label == value and not isinstance(value, str)
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise DataError(
+            f"A label is of the type {type(value).__name__} and not one class number. Encode labels as numbers in the "
+            "order of the model's classes, one a row."
+        )
+    return label if label >= 0 else NO_LABEL
 
 
-def _is_text(feature: Any) -> bool:
-    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string")
+def is_text(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string", "string_view")
 
 
 def _in_colour(image: Any, processor: Any) -> Any:

@@ -7,7 +7,7 @@ import datasets
 import numpy as np
 
 from ..errors import SplitError
-from .rows import as_label, find_label_column
+from .rows import NO_LABEL, as_label, find_label_column, is_text
 
 
 def split_forget_retain(
@@ -37,6 +37,7 @@ def split_forget_retain(
 
     Raises:
         SplitError: nothing or everything would be forgotten, or a class is not in the data.
+        DataError: there is no such `label_column`, or what it holds are no labels.
 
     Example:
         >>> rows = datasets.Dataset.from_dict({"text": ["a", "b", "c", "d"], "label": [0, 1, 1, 2]})
@@ -59,6 +60,8 @@ def split_forget_retain(
             f"`classes` needs labels, and none of the columns {dataset.column_names} is known as one. Set "
             "`label_column`."
         )
+    if classes is not None and len(_as_list(classes)) == 0:
+        raise SplitError("`classes` is empty: name at least one class to forget.")
     labels = None if column is None else _labels(dataset, column)
     chosen = np.ones(len(dataset), dtype=bool)
     if classes is not None and labels is not None:
@@ -80,19 +83,22 @@ def _as_list(classes: Sequence[str | int] | str | int) -> list[str | int]:
 
 def _labels(dataset: datasets.Dataset, column: str) -> np.ndarray:
     values = dataset.with_format(None).select_columns([column])[column][:]
-    if isinstance(dataset.features[column], datasets.Value) and dataset.features[column].dtype == "string":
+    if is_text(dataset.features[column]):
         return np.asarray(values, dtype=object)
     return np.asarray([as_label(value) for value in values])
 
 
-def _class_id(dataset: datasets.Dataset, column: str, name: str | int, labels: np.ndarray | None) -> str | int:
+def _class_id(dataset: datasets.Dataset, column: str, name: str | int, labels: np.ndarray) -> str | int:
     """The value of the label column that stands for class `name`."""
-    feature, known = dataset.features[column], sorted(set(labels.tolist())) if labels is not None else []
+    feature, known = dataset.features[column], set(labels.tolist()) - {None, NO_LABEL}
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
     value = names.index(name) if names is not None and name in names else name
     if value not in known:
-        described = [names[label] for label in known if 0 <= label < len(names)] if names is not None else known
-        raise SplitError(f"No row has the class {name!r}. Classes in {column!r}: {described[:50]}.")
+        if is_text(feature):  # a column named by mistake could hold anything
+            described: object = f"{len(known)} different ones"
+        else:
+            described = [names[label] if names is not None else label for label in sorted(known)][:50]
+        raise SplitError(f"No row has the class {name!r}. Classes in {column!r}: {described}.")
     return value
 
 
@@ -101,7 +107,11 @@ def _share(chosen: np.ndarray, fraction: float, labels: np.ndarray | None, rng: 
     if not 0 < fraction < 1:
         raise SplitError(f"`fraction` must lie strictly between 0 and 1, got {fraction}.")
     candidates = np.flatnonzero(chosen)
-    groups = [candidates] if labels is None else [candidates[labels[candidates] == v] for v in set(labels[candidates])]
+    groups = (
+        [candidates]
+        if labels is None
+        else [candidates[labels[candidates] == v] for v in set(labels[candidates].tolist())]
+    )
     groups = sorted(groups, key=lambda rows: rows[0])  # the order of a set is not fixed
     picked = [rng.permutation(rows)[: math.floor(fraction * len(rows) + 0.5)] for rows in groups]
     rows = np.concatenate(picked)

@@ -53,6 +53,8 @@ class UnlearningConfig(TrainingArguments):
         super().__post_init__()
         one_of("label_mode", self.label_mode, LABEL_MODES)
         positive("sharpen_temperature", self.sharpen_temperature)
+        if self.max_steps <= 0:
+            positive("num_train_epochs", self.num_train_epochs)
         positive("per_device_train_batch_size", self.per_device_train_batch_size)
         positive("per_device_eval_batch_size", self.per_device_eval_batch_size)
         positive("gradient_accumulation_steps", self.gradient_accumulation_steps)
