@@ -176,23 +176,23 @@ def draw(results: dict[str, Any], path: Path) -> None:
         seconds = measured["seconds"]
         sets = {name: values for name, values in measured.items() if name != "seconds"}
         lowest = min(value for values in sets.values() for value in values.values())
-        start = 0 if lowest < 80 else 5 * (lowest // 5) - 5  # dots, unlike bars, need no zero
+        start = 0 if lowest < 80 else min(5 * (lowest // 5), 95)  # dots, unlike bars, need no zero
         for group, values in enumerate(sets.values()):
             for lane, (model, (color, marker)) in enumerate(STYLE.items()):
                 point = (values[model], 4 * group + lane)
                 axes.axhline(point[1], color="#e6e6e6", linewidth=1, zorder=0)
                 axes.plot(*point, marker, color=color, markersize=7, clip_on=False)
                 label = f"{values[model]:.1f}" + (f"  {model}" if group == 0 else "")
-                beside = {"xytext": (9, 0), "textcoords": "offset points", "va": "center"}
+                beside = {"xytext": (9, 0), "textcoords": "offset points", "va": "center_baseline"}
                 axes.annotate(label, point, color=color, bbox={"color": "white", "pad": 1}, **beside)
         axes.set_yticks(range(1, 4 * len(sets), 4), sets)
         axes.set_ylim(4 * len(sets) - 1.2, -0.8)
         axes.set_xlim(start, 100)
-        axes.set_xlabel("accuracy in %" + (f" (axis from {start:.0f})" if start else ""))
+        axes.set_xlabel("accuracy in %" + (f" (axis starts at {start:.0f})" if start else ""))
         axes.tick_params(length=0, pad=8)
         axes.spines[:].set_visible(False)
         axes.set_title(f"Forget {part}\n", loc="left", weight="bold")
-        times = f"{seconds['unlearned']:.1f} s; training without takes {seconds['retrained']:.1f} s"
+        times = f"unlearned in {seconds['unlearned']:.1f} s, retrained in {seconds['retrained']:.1f} s"
         axes.text(0, 1.02, times, transform=axes.transAxes, color="#444444")
     figure.savefig(path, dpi=150)
 

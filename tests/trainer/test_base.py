@@ -215,6 +215,24 @@ def test_a_class_that_goes_has_no_floor(tmp_path: Any, caplog: Any) -> None:
     assert "classes that stay" not in caplog.text
 
 
+@pytest.mark.parametrize("mode", ["agnostic", "labels"])
+def test_rows_mistaken_for_another_class_do_not_change_a_class_request(
+    mode: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """Predicted classes err; labels do not."""
+    strays = torch.tensor([True, False, False, False, False, False])
+    monkeypatch.setattr("mixunlearn_hf.trainer.base.stays", lambda *_: strays.clone())
+    trainer = tiny.train(tmp_path / "a", label_mode=mode)
+    assert trainer.temperature == 1
+    assert ("the push has no end" in caplog.text) == (mode == "labels")
+    with_holdout = {"trainer_kwargs": {"holdout_dataset": tiny.rows("resnet", 12, 12)}}
+    values = tiny.train(tmp_path / "b", label_mode=mode, **with_holdout).train_dataset.forget_values
+    if mode == "labels":
+        assert torch.isfinite(values["floor"]).tolist() == strays.tolist()
+    else:
+        assert "floor" not in values
+
+
 # ---- a method of one's own ----
 
 

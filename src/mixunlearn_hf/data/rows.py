@@ -114,8 +114,8 @@ class Rows(torch.utils.data.Dataset):
         if is_text(stored.features[self.label_column]):
             raise DataError(
                 f"The labels of `{self.name}` in {self.label_column!r} are text, the model takes class numbers. "
-                "Encode them in the model's order, such as by `cast_column` to `ClassLabel(names=[...])`, or name another "
-                "column with `label_column`."
+                "Encode them in the model's order, such as by `cast_column` to `ClassLabel(names=[...])`, or name "
+                "another column with `label_column`."
             )
         column = next((name for name in (self.label_column, *LABEL_COLUMNS) if name in made), None)
         if column is not None:

@@ -264,22 +264,23 @@ class UnlearningTrainer(Trainer):
         one_hot = torch.nn.functional.one_hot(wanted.clamp_min(0), self.num_labels).float()
         return torch.where((wanted == NO_LABEL)[:, None], targets, one_hot)
 
-    def _ask_original(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Targets `(n, C)` of some rows, and the distance `(n,)` of the original model's predictions from them."""
+    def _ask_original(self, rows: Rows, indices: np.ndarray, distances: bool = False) -> tuple[Tensor, Tensor]:
+        """Targets `(n, C)` of some rows and, if asked for, the original model's distance `(n,)` from them."""
         loader = DataLoader(
             Subset(rows, indices.tolist()),
             batch_size=self.args.per_device_eval_batch_size,
             collate_fn=self.data_collator,
             num_workers=self.args.dataloader_num_workers,
         )
-        targets, distances = [], []
+        targets, asked = [], []
         for batch in tqdm(loader, desc=f"Targets of {rows.name}", disable=self.args.disable_tqdm, leave=False):
             batch = self._prepare_inputs(batch)
             labels = batch.pop("labels", None)
-            predicted = self._predict(batch)
-            targets.append(self._targets(labels, batch, predicted).cpu())
-            distances.append(cosine_distance(predicted.cpu(), targets[-1]))
-        return torch.cat(targets), torch.cat(distances)
+            predicted = self._predict(batch) if distances else None
+            targets.append(self._targets(labels, batch, predicted))
+            if predicted is not None:
+                asked.append(cosine_distance(predicted, targets[-1]))
+        return torch.cat(targets).cpu(), torch.cat(asked or [torch.empty(0)]).cpu()
 
     # ---- what to aim at, decided once before training ----
 
@@ -291,20 +292,24 @@ class UnlearningTrainer(Trainer):
         retain_classes, dataset.retain_values = self._classes(dataset.retain, visited)
         share = len(retain_classes) / len(dataset.retain)
         staying = stays(forget_classes, torch.bincount(retain_classes, minlength=self.num_labels) / share)
-        self.temperature = SHARP
+        mostly = staying.float().mean() > 0.5
+        labelled = self.args.label_mode != "agnostic" and dataset.forget.label_column is not None
+        if not (labelled or mostly):
+            staying[:] = False  # some rows that the original model mistakes for those of other classes
+        self.temperature = GENTLE if mostly and self.holdout is None else SHARP
         if not staying.any():
             return
         if self.holdout is None:
-            self.temperature = GENTLE
             logger.warning(
                 f"{int(staying.sum())} of {len(staying)} forget rows are of classes that stay. A retrained model "
                 "would treat them like unseen rows. Pass some as `holdout_dataset=` (never trained on, not used to "
-                f"judge the result) to push them that far; without, they are pushed gently, temperature {GENTLE:g}."
+                "judge the result) to push them that far; without, the push has no end"
+                f"{f', but is gentle (temperature {GENTLE:g} where none is set)' if mostly else ''}."
             )
             return
-        unseen_targets, unseen_distances = self._ask_original(self.holdout, np.arange(len(self.holdout)))
-        _, distances = self._ask_original(dataset.forget, np.arange(len(dataset)))
-        floor = distance_floor(distances, forget_classes, unseen_distances, unseen_targets.argmax(-1))
+        unseen_targets, unseen = self._ask_original(self.holdout, np.arange(len(self.holdout)), distances=True)
+        _, distances = self._ask_original(dataset.forget, np.arange(len(dataset)), distances=True)
+        floor = distance_floor(distances, forget_classes, unseen, unseen_targets.argmax(-1))
         dataset.forget_values["floor"] = torch.where(staying, floor, math.inf)
 
     def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
