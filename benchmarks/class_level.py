@@ -367,7 +367,7 @@ def describe_environment(threads: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with a folder a data set")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with a folder a data set")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="rows of the table")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="where the table goes")
