@@ -1,7 +1,7 @@
 """Forget one class: the original, the retrained and the unlearned model side by side.
 
-    python benchmarks/class_level.py fashion_mnist --data ../shared/data
-    python benchmarks/class_level.py ag_news --data ../shared/data
+    python benchmarks/class_level.py fashion_mnist --data data
+    python benchmarks/class_level.py ag_news --data data
 
 A table is made of cells, one for every seed and kind of model. A finished cell is kept as JSON and its model beside
 it, so that an interrupted command goes on where it stopped. `benchmarks/README.md` says more.

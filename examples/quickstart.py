@@ -132,10 +132,9 @@ def unlearn(
     start = time.perf_counter()
     args = MixUnlearnConfig(
         str(OUTPUT / "unlearning"),
-        num_train_epochs=1 if tiny else 6,
+        num_train_epochs=1 if tiny else 10,
         per_device_train_batch_size=16,
-        learning_rate=3e-4,
-        batch_norm="frozen",
+        learning_rate=1e-3,
         seed=seed,
         **QUIET,
         **ON_CPU,

@@ -233,6 +233,22 @@ def test_rows_mistaken_for_another_class_do_not_change_a_class_request(
         assert "floor" not in values
 
 
+def test_a_run_that_changed_too_little_says_so(tmp_path: Any, caplog: Any) -> None:
+    """Losses of such a run look like any other's."""
+    with torch.no_grad():
+        forget = tiny.rows("resnet", 6, 1, (0,))
+        model = tiny.build("resnet")
+        model.classifier[-1].bias[0] += 100  # all rows are of class 0 to it
+    trainer = tiny.train(tmp_path / "a", model=model, forget=forget, learning_rate=1e-12)
+    assert "still gives 100% of the forget rows their class, after 4 steps" in caplog.text
+    assert tiny.history(trainer, "forget_agreement") == [1.0]
+    caplog.clear()
+    with torch.no_grad():
+        model.classifier[-1].bias[0] -= 200
+    trainer = tiny.train(tmp_path / "b", model=model, forget=forget, learning_rate=1e-12)
+    assert "still gives" not in caplog.text and tiny.history(trainer, "forget_agreement") == [0.0]
+
+
 # ---- a method of one's own ----
 
 

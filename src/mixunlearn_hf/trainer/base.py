@@ -27,6 +27,7 @@ from .floor import distance_floor, stays
 
 logger = logging.get_logger(__name__)
 
+CHECKED, FORGOTTEN = 1024, 0.05  # forget rows looked at after training, share of them that may keep its class
 SHARP, GENTLE = 1.0, 5.0  # temperatures on the forget term; measured in docs/paper_index.md
 
 
@@ -126,7 +127,8 @@ class UnlearningTrainer(Trainer):
         )
         self.original_model: PreTrainedModel = original_model.to(args.device)
         self.holdout = holdout
-        self.temperature = 1.0
+        self.temperature = SHARP
+        self._going: dict[int, int] = {}  # some forget rows of classes that go, and these classes
         self.data_collator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
         self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
@@ -172,7 +174,9 @@ class UnlearningTrainer(Trainer):
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
         self._terms.clear()
-        return super().train(resume_from_checkpoint, *args, **kwargs)
+        output = super().train(resume_from_checkpoint, *args, **kwargs)
+        self._warn_unless_forgotten()
+        return output
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -297,6 +301,7 @@ class UnlearningTrainer(Trainer):
         if not (labelled or mostly):
             staying[:] = False  # some rows that the original model mistakes for those of other classes
         self.temperature = GENTLE if mostly and self.holdout is None else SHARP
+        self._going = {int(row): int(forget_classes[row]) for row in torch.nonzero(~staying)[:CHECKED]}
         if not staying.any():
             return
         if self.holdout is None:
@@ -311,6 +316,29 @@ class UnlearningTrainer(Trainer):
         _, distances = self._ask_original(dataset.forget, np.arange(len(dataset)), distances=True)
         floor = distance_floor(distances, forget_classes, unseen, unseen_targets.argmax(-1))
         dataset.forget_values["floor"] = torch.where(staying, floor, math.inf)
+
+    @torch.no_grad()
+    def _warn_unless_forgotten(self) -> None:
+        """A run that changed too little looks like any other in its losses: see whether the classes that go are gone."""
+        if not self._going:
+            return
+        self.model.eval()
+        remembered, rows = 0, Subset(self.train_dataset.forget, list(self._going))
+        classes = iter(self._going.values())
+        for batch in DataLoader(rows, self.args.per_device_eval_batch_size, collate_fn=self.data_collator):
+            batch = self._prepare_inputs(batch)
+            batch.pop("labels", None)
+            with self.accelerator.autocast():
+                predicted = self.model(**batch).logits.argmax(-1).tolist()
+            remembered += sum(label == next(classes) for label in predicted)
+        share = remembered / len(self._going)
+        self.log({"forget_agreement": share})
+        if share > FORGOTTEN:
+            logger.warning(
+                f"The model still gives {share:.0%} of the forget rows their class, after {self.state.global_step} steps "
+                f"at learning rate {self.args.learning_rate:g}. Small forget sets make few steps: raise "
+                "`num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`."
+            )
 
     def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
         """Classes of the targets of some rows, and the targets themselves where they are worth keeping."""
