@@ -319,7 +319,7 @@ class UnlearningTrainer(Trainer):
 
     @torch.no_grad()
     def _warn_unless_forgotten(self) -> None:
-        """A run that changed too little looks like any other in its losses: see whether the classes that go are gone."""
+        """See whether the classes that go are gone: in its losses, a run that changed too little looks like any other."""
         if not self._going:
             return
         self.model.eval()
@@ -335,9 +335,9 @@ class UnlearningTrainer(Trainer):
         self.log({"forget_agreement": share})
         if share > FORGOTTEN:
             logger.warning(
-                f"The model still gives {share:.0%} of the forget rows their class, after {self.state.global_step} steps "
-                f"at learning rate {self.args.learning_rate:g}. Small forget sets make few steps: raise "
-                "`num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`."
+                f"The model still gives {share:.0%} of the forget rows their class, after "
+                f"{self.state.global_step} steps at learning rate {self.args.learning_rate:g}. Small forget sets make few "
+                "steps: raise `num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`."
             )
 
     def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
