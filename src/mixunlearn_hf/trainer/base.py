@@ -319,7 +319,7 @@ class UnlearningTrainer(Trainer):
 
     @torch.no_grad()
     def _warn_unless_forgotten(self) -> None:
-        """See whether the classes that go are gone: in its losses, a run that changed too little looks like any other."""
+        """See whether the classes that go are gone: losses of a run that changed too little look like any other's."""
         if not self._going:
             return
         self.model.eval()
@@ -336,8 +336,8 @@ class UnlearningTrainer(Trainer):
         if share > FORGOTTEN:
             logger.warning(
                 f"The model still gives {share:.0%} of the forget rows their class, after "
-                f"{self.state.global_step} steps at learning rate {self.args.learning_rate:g}. Small forget sets make few "
-                "steps: raise `num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`."
+                f"{self.state.global_step} steps at learning rate {self.args.learning_rate:g}. Small forget sets make "
+                "few steps: raise `num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`."
             )
 
     def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
