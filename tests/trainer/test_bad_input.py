@@ -74,6 +74,24 @@ def test_labels_outside_the_models_range_in_a_plain_data_set(tmp_path: Any) -> N
     refused(DataError, "label 9, the model knows 4", tmp_path, forget=rows)
 
 
+def test_classes_in_another_order_than_the_models(tmp_path: Any) -> None:
+    model = tiny.build("resnet")
+    model.config.id2label = dict(enumerate(["ant", "bee", "cow", "dog"]))
+
+    def named(names: list[str]) -> datasets.Dataset:
+        return tiny.rows("resnet", 6, 1, (0,)).cast_column("label", datasets.ClassLabel(names=names))
+
+    refused(
+        DataError,
+        "Label 2 is 'dog'.*'cow' to the model",
+        tmp_path,
+        model=model,
+        forget=named(["ant", "bee", "dog", "cow"]),
+    )
+    tiny.train(tmp_path / "same", model=model, forget=named(["ant", "bee", "cow", "dog"]))
+    tiny.train(tmp_path / "others", model=model, forget=named(["0", "1", "2", "3"]))
+
+
 def test_label_mode_labels_needs_every_label(tmp_path: Any) -> None:
     rows = tiny.rows("resnet", 6, classes=(0,)).to_dict()
     rows["label"][2] = None

@@ -106,6 +106,11 @@ class Rows(torch.utils.data.Dataset):
             return None
         return np.asarray([as_label(value) for value in self._stored_labels[self._stored_labels.column_names[0]]])
 
+    def class_names(self) -> list[str] | None:
+        """Names of the classes, where the stored labels have names."""
+        feature = None if self._stored_labels is None else self._stored_labels.features[self.label_column]
+        return feature.names if isinstance(feature, datasets.ClassLabel) else None
+
     def _find_stored_labels(self, made: list[str]) -> None:
         """Use the stored label column, unless a transform, which gives the columns `made`, makes labels of its own."""
         if self.label_column not in self.dataset.column_names:

@@ -21,7 +21,7 @@ from ..data.pairs import PairCollator, PairedDataset, PairedSampler
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError
 from ..objectives import cosine_distance, sharpen
-from .checks import check_batch, check_head, check_output_dir, check_rows, check_unshared
+from .checks import check_batch, check_class_order, check_head, check_output_dir, check_rows, check_unshared
 from .config import UnlearningConfig
 from .floor import distance_floor, stays
 
@@ -100,6 +100,7 @@ class UnlearningTrainer(Trainer):
         for rows in (forget, retain, holdout):
             if rows is not None:
                 check_rows(rows, self.num_labels, args.label_mode)
+                check_class_order(rows, model.config.id2label)
         if not args.allow_shared_rows:
             check_unshared(forget, retain)
             if holdout is not None:
