@@ -56,8 +56,8 @@ def check_class_order(rows: Rows, id2label: dict[Any, str] | None) -> None:
     if names is not None and names != known and sorted(names) == sorted(known):
         position = next(i for i, (one, other) in enumerate(zip(names, known, strict=True)) if one != other)
         raise DataError(
-            f"Label {position} is {names[position]!r} in `{rows.name}` and {known[position]!r} to the model: they have "
-            "the same classes in another order. Use `dataset.align_labels_with_mapping(model.config.label2id, "
+            f"Label {position} is {names[position]!r} in `{rows.name}` and {known[position]!r} to the model: they "
+            "have the same classes in another order. Use `dataset.align_labels_with_mapping(model.config.label2id, "
             f"{rows.label_column!r})`."
         )
 
