@@ -15,7 +15,7 @@ ALLOWED = {  # first match wins
     "data": {"data", "errors"},
     "families": {"families", "errors"},
     "trainer.mixunlearn": {"trainer", "families", "objectives", "mixblock", "errors"},
-    "trainer.generator": {"mixblock"},
+    "trainer.generator": {"mixblock", "errors"},
     "trainer": {"trainer", "data", "objectives", "errors"},
     "": {"data", "families", "objectives", "mixblock", "trainer", "errors"},
 }

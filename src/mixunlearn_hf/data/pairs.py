@@ -98,15 +98,21 @@ class PairCollator:
         if "forget" not in pairs[0]:  # plain rows, of an evaluation
             return self.collator(pairs)
         size = len(pairs)
-        rows = [dict(pair["forget"]) for pair in pairs] + [dict(pair["retain"]) for pair in pairs]
-        labels = [row.pop("labels", NO_LABEL) for row in rows]
-        values = [{name: row.pop(name) for name in VALUES if name in row} for row in rows]
-        both = dict(self.collator(rows))
+        both = self.rows([pair["forget"] for pair in pairs] + [pair["retain"] for pair in pairs])
         batch = {}
-        for name, start in (("forget", 0), ("retain", size)):
-            half = slice(start, start + size)
+        for name, half in (("forget", slice(0, size)), ("retain", slice(size, 2 * size))):
             batch[name] = {key: value[half] for key, value in both.items()}
-            if any(label != NO_LABEL for label in labels[half]):
-                batch[name]["labels"] = torch.tensor(labels[half])
-            batch[name] |= {key: torch.stack([value[key] for value in values[half]]) for key in values[start]}
+            if "labels" in batch[name] and (batch[name]["labels"] == NO_LABEL).all():
+                del batch[name]["labels"]
+            values = [{key: pair[name][key] for key in VALUES if key in pair[name]} for pair in pairs]
+            batch[name] |= {key: torch.stack([value[key] for value in values]) for key in values[0]}
+        return batch
+
+    def rows(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Rows as one batch, with `labels` added behind the collator's back where any row has one."""
+        labels = [row.get("labels", NO_LABEL) for row in rows]
+        inputs = [{key: value for key, value in row.items() if key not in (*VALUES, "labels")} for row in rows]
+        batch = dict(self.collator(inputs))
+        if any(label != NO_LABEL for label in labels):
+            batch["labels"] = torch.tensor(labels)
         return batch

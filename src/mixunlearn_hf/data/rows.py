@@ -5,6 +5,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import PIL.Image
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -28,6 +29,7 @@ class Rows(torch.utils.data.Dataset):
         processing_class: image processor or tokenizer, needed for raw images or text only.
         label_column (`str`): found by itself where it is called `labels` or `label`, or is the only `ClassLabel`.
         name (`str`): how error messages call the data set.
+        max_length (`int`): longest row the model takes, in tokens; longer raw text is cut.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Rows(torch.utils.data.Dataset):
         processing_class: Any = None,
         label_column: str | None = None,
         name: str = "dataset",
+        max_length: int | None = None,
     ) -> None:
         streams = (datasets.IterableDataset, torch.utils.data.IterableDataset)
         if isinstance(dataset, streams) or not hasattr(dataset, "__len__"):
@@ -49,6 +52,7 @@ class Rows(torch.utils.data.Dataset):
         if isinstance(dataset, dict):
             raise DataError(f"`{name}` holds the splits {list(dataset)}. Pass one of them, such as `data['train']`.")
         self.name = name
+        self.max_length = max_length
         self.input_names = frozenset(input_names) - {"labels"}
         self.dataset = dataset
         self._encode: Callable[[dict[str, list]], dict[str, Any]] | None = None
@@ -116,17 +120,21 @@ class Rows(torch.utils.data.Dataset):
         if self.label_column not in self.dataset.column_names:
             return
         stored = self.dataset.with_format(None).select_columns([self.label_column])
+        column = next((name for name in (self.label_column, *LABEL_COLUMNS) if name in made), None)
         if is_text(stored.features[self.label_column]):
+            if column is not None and column != self.label_column:
+                self.label_column = column  # the transform encodes them
+                return
             raise DataError(
                 f"The labels of `{self.name}` in {self.label_column!r} are text, the model takes class numbers. "
                 "Encode them in the model's order, such as by `cast_column` to `ClassLabel(names=[...])`, or name "
                 "another column with `label_column`."
             )
-        column = next((name for name in (self.label_column, *LABEL_COLUMNS) if name in made), None)
         if column is not None:
-            probe = list(range(min(len(self), 16)))
-            ours = [as_label(value) for value in self.dataset[probe][column]]
-            if ours != [as_label(value) for value in stored[probe][self.label_column]]:
+            values = [as_label(value) for value in stored[self.label_column]]
+            _, one_of_each = np.unique(values, return_index=True)
+            probe = [*one_of_each.tolist()[:64], *range(min(len(self), 16))]
+            if [as_label(value) for value in self.dataset[probe][column]] != [values[index] for index in probe]:
                 self.label_column = column
                 return
         self._stored_labels = stored
@@ -151,7 +159,9 @@ class Rows(torch.utils.data.Dataset):
             )
         self.dataset = self.dataset.with_format(None).select_columns(raw)
         if kind == "text":
-            return lambda batch: dict(processing_class(list(batch[raw[0]]), truncation=True))
+            return lambda batch: dict(
+                processing_class(list(batch[raw[0]]), truncation=True, max_length=self.max_length)
+            )
         return lambda batch: dict(processing_class([_in_colour(image, processing_class) for image in batch[raw[0]]]))
 
 
@@ -166,13 +176,14 @@ def find_label_column(
         columns = [*dataset.column_names, *made]
         class_labels = [key for key, feature in dataset.features.items() if isinstance(feature, datasets.ClassLabel)]
     else:
-        first = dataset[0] if len(dataset) else {}
-        if not isinstance(first, Mapping):
-            raise DataError(
-                f"The rows of `{name}` are of the type {type(first).__name__}. They must be dictionaries of model "
-                "inputs, such as {'pixel_values': ..., 'labels': ...}."
-            )
-        columns, class_labels = list(first), []
+        columns, class_labels = [], []
+        for row in (dataset[index] for index in range(min(len(dataset), 16))):
+            if not isinstance(row, Mapping):
+                raise DataError(
+                    f"The rows of `{name}` are of the type {type(row).__name__}. They must be dictionaries of model "
+                    "inputs, such as {'pixel_values': ..., 'labels': ...}."
+                )
+            columns += [column for column in row if column not in columns]
     if wanted is not None:
         if columns and wanted not in columns:
             raise DataError(
@@ -189,9 +200,11 @@ def as_label(value: Any) -> int:
     Raises:
         DataError: the value is not one class number. Its text says of which type it is, not what it is.
     """
-    if value is None or value != value:
+    if value is None:
         return NO_LABEL
     try:
+        if value != value:  # NaN
+            return NO_LABEL
         label = int(value)
         whole = label == value and not isinstance(value, str)
     except (TypeError, ValueError):
@@ -210,6 +223,10 @@ def is_text(feature: Any) -> bool:
 
 def _in_colour(image: Any, processor: Any) -> Any:
     """Grey images for a processor with three means become colour images; others pass as they are."""
+    if not isinstance(image, PIL.Image.Image):
+        raise DataError(
+            f"An image is of the type {type(image).__name__}. Rows without an image cannot be learned from."
+        )
     channels = len(getattr(processor, "image_mean", None) or ())
     wanted = {1: "L", 3: "RGB"}.get(channels)
     return image.convert(wanted) if wanted and image.mode != wanted else image

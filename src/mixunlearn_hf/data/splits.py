@@ -94,10 +94,12 @@ def _class_id(dataset: datasets.Dataset, column: str, name: str | int, labels: n
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
     value = names.index(name) if names is not None and name in names else name
     if value not in known:
-        if is_text(feature):  # a column named by mistake could hold anything
-            described: object = f"{len(known)} different ones"
-        else:
-            described = [names[label] if names is not None else label for label in sorted(known)][:50]
+        if names is not None:
+            described: object = [names[label] for label in sorted(known)][:50]
+        elif not is_text(feature) and max(known, default=0) < 1000:
+            described = sorted(known)[:50]
+        else:  # a column named by mistake could hold anything
+            described = f"{len(known)} different ones"
         raise SplitError(f"No row has the class {name!r}. Classes in {column!r}: {described}.")
     return value
 

@@ -1,6 +1,6 @@
 """What a family has to say about its models."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ class Family:
     main_input: ClassVar[str] = "pixel_values"
     channel_dim: ClassVar[int] = 1
     """Channel dimension of the embedding: 1 for maps, -1 for sequences."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
     def embedding_module(self, model: nn.Module) -> nn.Module:
         """The module whose output is mixed, called once a forward."""

@@ -5,13 +5,13 @@ from torch import nn
 from ..errors import UnsupportedModelError
 from .base import Family
 
-_FAMILIES: dict[str, Family] = {}
+_FAMILIES: dict[str, type[Family]] = {}
 
 
 def register_family(family: type[Family]) -> type[Family]:
     """Register a family for its `model_types`; usable as a decorator. A later registration wins."""
     for model_type in family.model_types:
-        _FAMILIES[model_type] = family()
+        _FAMILIES[model_type] = family
     return family
 
 
@@ -35,4 +35,4 @@ def family_of(model: nn.Module) -> Family:
             f"`feature_module` (a middle layer), set `model_types = ({model_type!r},)` and decorate it with "
             "`@register_family`."
         )
-    return _FAMILIES[model_type]
+    return _FAMILIES[model_type](model.config)

@@ -1,7 +1,6 @@
 """Vision transformers: patch embeddings are mixed; position and class tokens are common to both samples."""
 
-import math
-
+import numpy as np
 from torch import Tensor, nn
 
 from .base import Family, middle, submodule
@@ -21,14 +20,13 @@ class ViTFamily(Family):
         return middle(submodule(model, "vit.layers", "vit.encoder.layer"))
 
     def positions(self, embeddings: Tensor) -> tuple[int, ...]:
-        return grid(embeddings.shape[1])
+        return self._grid(embeddings.shape[1])
 
     def features(self, output: Tensor) -> Tensor:
         patches = output[:, self.num_prefix_tokens :].transpose(1, 2)
-        return patches.unflatten(-1, grid(patches.shape[-1]))
+        return patches.unflatten(-1, self._grid(patches.shape[-1]))
 
-
-def grid(patches: int) -> tuple[int, ...]:
-    """The map a number of patches makes: square where it can be, else a sequence."""
-    side = math.isqrt(patches)
-    return (side, side) if side * side == patches else (patches,)
+    def _grid(self, patches: int) -> tuple[int, ...]:
+        """The map the patches make; a sequence for images of another size than the config's."""
+        height, width = np.broadcast_to(self.config.image_size, 2) // np.broadcast_to(self.config.patch_size, 2)
+        return (int(height), int(width)) if height * width == patches else (patches,)

@@ -21,7 +21,15 @@ from ..data.pairs import PairCollator, PairedDataset, PairedSampler
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError
 from ..objectives import cosine_distance, sharpen
-from .checks import check_batch, check_class_order, check_head, check_output_dir, check_rows, check_unshared
+from .checks import (
+    check_batch,
+    check_class_order,
+    check_head,
+    check_output_dir,
+    check_rows,
+    check_unshared,
+    last_complete_checkpoint,
+)
 from .config import UnlearningConfig
 from .floor import distance_floor, stays
 
@@ -94,18 +102,10 @@ class UnlearningTrainer(Trainer):
         self._input_names = list(inspect.signature(model.forward).parameters)
         self._main_input = model.main_input_name
         self._label_column = args.label_column
+        self._config = model.config
         forget = self._rows(forget_dataset, processing_class, "forget_dataset")
         retain = self._rows(retain_dataset, processing_class, "retain_dataset")
         holdout = None if holdout_dataset is None else self._rows(holdout_dataset, processing_class, "holdout_dataset")
-        for rows in (forget, retain, holdout):
-            if rows is not None:
-                check_rows(rows, self.num_labels, args.label_mode)
-                check_class_order(rows, model.config.id2label)
-        if not args.allow_shared_rows:
-            check_unshared(forget, retain)
-            if holdout is not None:
-                check_unshared(forget, holdout)
-                check_unshared(retain, holdout)
         if isinstance(eval_dataset, dict):
             eval_dataset = {
                 name: self._rows(rows, processing_class, f"eval_dataset[{name!r}]")
@@ -113,6 +113,22 @@ class UnlearningTrainer(Trainer):
             }
         elif eval_dataset is not None:
             eval_dataset = self._rows(eval_dataset, processing_class, "eval_dataset")
+        self._evaluated = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
+        labelled_holdout = args.label_mode != "agnostic" and forget.label_column is not None
+        for rows, mode in (
+            (forget, args.label_mode),
+            (retain, args.label_mode),
+            (holdout, "labels" if labelled_holdout else args.label_mode),
+            *((rows, "auto") for rows in self._evaluated),
+        ):
+            if rows is not None:
+                check_rows(rows, self.num_labels, mode)
+                check_class_order(rows, model.config.id2label)
+        if not args.allow_shared_rows:
+            check_unshared(forget, retain)
+            if holdout is not None:
+                check_unshared(forget, holdout)
+                check_unshared(retain, holdout)
         original_model = copy.deepcopy(model).requires_grad_(False).eval()
         super().__init__(
             model=model,
@@ -130,7 +146,7 @@ class UnlearningTrainer(Trainer):
         self.holdout = holdout
         self.temperature = SHARP
         self._going: dict[int, int] = {}  # some forget rows of classes that go, and these classes
-        self.data_collator = PairCollator(self.data_collator)
+        self.data_collator: PairCollator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
         self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
         self.add_callback(_SetEpoch(self.sampler))
@@ -168,16 +184,45 @@ class UnlearningTrainer(Trainer):
             DataError: the first rows do not fit the model.
             NonFiniteObjectiveError: a term of the objective became NaN or infinite.
         """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
         if not (resume_from_checkpoint or self.args.overwrite_output_dir or self._owns_output_dir):
             check_output_dir(str(self.args.output_dir))
         self._first_pair()
+        for rows in self._evaluated:
+            if rows is not None and len(rows):
+                check_batch(
+                    self.original_model, self._prepare_inputs(self.data_collator.rows([rows[0]])), self._main_input
+                )
         self._plan()
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
         self._terms.clear()
         output = super().train(resume_from_checkpoint, *args, **kwargs)
+        broken = sum(not torch.isfinite(parameter).all() for parameter in self.model.parameters())
+        if broken:
+            raise NonFiniteObjectiveError(
+                f"{broken} parameters of the model are not finite after the last step. Use a checkpoint from before it, and "
+                "a lower `learning_rate`."
+            )
         self._warn_unless_forgotten()
         return output
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        with torch.random.fork_rng():  # evaluating in the middle of a training must not change it
+            return super().evaluation_loop(*args, **kwargs)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+        self._load_renamed(resume_from_checkpoint)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        self._load_renamed(str(self.state.best_model_checkpoint))
+
+    def _load_renamed(self, checkpoint: str) -> None:
+        """Checkpoints can hold a model's weights under older names, which `from_pretrained` knows and Trainer skips."""
+        self.model.load_state_dict(type(self.model).from_pretrained(checkpoint).state_dict())
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -206,7 +251,15 @@ class UnlearningTrainer(Trainer):
             return dataset
         if dataset is None:
             raise DataError(f"`{name}` is missing. Build the forget and the retain set with `split_forget_retain`.")
-        return Rows(dataset, self._input_names, self._main_input, processing_class, self._label_column, name)
+        return Rows(
+            dataset,
+            self._input_names,
+            self._main_input,
+            processing_class,
+            self._label_column,
+            name,
+            getattr(self._config, "max_position_embeddings", None),
+        )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         if eval_dataset is not None and not isinstance(eval_dataset, str):
@@ -237,6 +290,13 @@ class UnlearningTrainer(Trainer):
         }
         for half in inputs.values():
             check_batch(self.original_model, half, self._main_input)
+            logits = self._predict(half)
+            if logits.shape != (1, self.num_labels) or not torch.isfinite(logits).all():
+                raise DataError(
+                    f"For the first row the model predicts {tuple(logits.shape)[1:]} values"
+                    f"{'' if torch.isfinite(logits).all() else ', not all of them finite'}; {self.num_labels} finite ones "
+                    "are expected (`config.num_labels`). Check the model's head, its weights and the row's inputs."
+                )
         return inputs
 
     # ---- targets ----
@@ -259,7 +319,9 @@ class UnlearningTrainer(Trainer):
         """One-hot labels for rows that have one, if wanted, else the original model's sharpened prediction."""
         wanted = labels if self.args.label_mode != "agnostic" else None
         if wanted is not None and wanted.max() >= self.num_labels:
-            raise DataError(f"A row has the label {int(wanted.max())}, the model knows {self.num_labels} classes.")
+            raise DataError(f"A row has a label outside the model's {self.num_labels} classes.")
+        if self.args.label_mode == "labels" and (wanted is None or (wanted == NO_LABEL).any()):
+            raise DataError('A row has no label, and `label_mode="labels"` needs one on every row. Use "auto".')
         if wanted is not None and (wanted != NO_LABEL).all():
             return torch.nn.functional.one_hot(wanted, self.num_labels).float()
         predicted = self._predict(inputs) if predicted is None else predicted
@@ -274,7 +336,7 @@ class UnlearningTrainer(Trainer):
         loader = DataLoader(
             Subset(rows, indices.tolist()),
             batch_size=self.args.per_device_eval_batch_size,
-            collate_fn=self.data_collator,
+            collate_fn=self.data_collator.rows,
             num_workers=self.args.dataloader_num_workers,
         )
         targets, asked = [], []
@@ -293,8 +355,9 @@ class UnlearningTrainer(Trainer):
         """Targets, where they take predictions and rows are the same at each visit, and how far to push each row."""
         dataset = self.train_dataset
         forget_classes, dataset.forget_values = self._classes(dataset.forget, np.arange(len(dataset)))
-        visited = np.unique(self.sampler.partners(0, len(dataset) * self._epochs()))
-        retain_classes, dataset.retain_values = self._classes(dataset.retain, visited)
+        visited = self.sampler.partners(0, len(dataset) * self._epochs())
+        sample = self.sampler.partners(0, min(50 * self.num_labels, len(dataset.retain)))  # enough to count classes
+        retain_classes, dataset.retain_values = self._classes(dataset.retain, np.unique([*visited, *sample]))
         share = len(retain_classes) / len(dataset.retain)
         staying = stays(forget_classes, torch.bincount(retain_classes, minlength=self.num_labels) / share)
         mostly = staying.float().mean() > 0.5
@@ -326,7 +389,7 @@ class UnlearningTrainer(Trainer):
         self.model.eval()
         remembered, rows = 0, Subset(self.train_dataset.forget, list(self._going))
         classes = iter(self._going.values())
-        for batch in DataLoader(rows, self.args.per_device_eval_batch_size, collate_fn=self.data_collator):
+        for batch in DataLoader(rows, self.args.per_device_eval_batch_size, collate_fn=self.data_collator.rows):
             batch = self._prepare_inputs(batch)
             batch.pop("labels", None)
             with self.accelerator.autocast():
@@ -345,7 +408,7 @@ class UnlearningTrainer(Trainer):
         """Classes of the targets of some rows, and the targets themselves where they are worth keeping."""
         labels = rows.labels()
         if self.args.label_mode != "agnostic" and labels is not None and NO_LABEL not in labels:
-            return torch.as_tensor(labels[indices]), {}
+            return torch.as_tensor(labels), {}
         targets, _ = self._ask_original(rows, indices)
         if rows.randomly_augmented:
             return targets.argmax(-1), {}
@@ -354,10 +417,19 @@ class UnlearningTrainer(Trainer):
         return targets.argmax(-1), {"target": table}
 
     def _epochs(self) -> int:
-        if self.args.max_steps > 0:
-            pairs = self.args.max_steps * self.args.train_batch_size * self.args.gradient_accumulation_steps
-            return math.ceil(pairs * self.args.world_size / len(self.train_dataset)) + 1
-        return math.ceil(self.args.num_train_epochs)
+        """Passes over the forget set that this run will begin."""
+        args, batch = self.args, self.args.train_batch_size * self.args.world_size
+        batches = (
+            len(self.train_dataset) // batch if args.dataloader_drop_last else -(-len(self.train_dataset) // batch)
+        )
+        if batches == 0:
+            raise ConfigError(
+                f"{len(self.train_dataset)} forget rows do not fill one batch of {batch}, and `dataloader_drop_last` drops "
+                "it. Use smaller batches, or keep the last one."
+            )
+        if args.max_steps > 0:
+            return math.ceil(args.max_steps / max(batches // args.gradient_accumulation_steps, 1))
+        return math.ceil(args.num_train_epochs)
 
 
 class _SetEpoch(TrainerCallback):

@@ -1,15 +1,20 @@
 """What is refused before any training starts."""
 
 import hashlib
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 from torch import nn
+from transformers.utils import logging
 
 from ..data.rows import NO_LABEL, Rows
-from ..errors import DataError, OutputExistsError, UnsupportedModelError
+from ..errors import ConfigError, DataError, OutputExistsError, UnsupportedModelError
+
+logger = logging.get_logger(__name__)
 
 _FINISHED_RUN = (
     "model.safetensors",
@@ -32,6 +37,20 @@ def check_output_dir(output_dir: str) -> None:
         )
 
 
+def last_complete_checkpoint(output_dir: str) -> str:
+    """The newest checkpoint that was written to its end; its state is the last file of a checkpoint."""
+    folders = [
+        path for path in Path(output_dir).glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()
+    ]
+    for folder in sorted(folders, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
+        try:
+            json.loads((folder / "trainer_state.json").read_text())
+            return str(folder)
+        except (OSError, ValueError):
+            logger.warning(f"{folder} was not written to its end and is passed over.")
+    raise ConfigError(f"There is no complete checkpoint in {output_dir!r} to continue from.")
+
+
 def check_rows(rows: Rows, num_labels: int, label_mode: str) -> None:
     """Refuse an empty set, labels the model does not have, and missing labels where they are required."""
     if len(rows) == 0:
@@ -43,9 +62,10 @@ def check_rows(rows: Rows, num_labels: int, label_mode: str) -> None:
             f'`label_mode="labels"` needs a label on every row, and {count} of {len(rows)} rows of `{rows.name}` have '
             'none. Use `label_mode="auto"`, which takes the original model\'s prediction for those.'
         )
-    if labels is not None and label_mode != "agnostic" and labels.max() >= num_labels:
+    outside = 0 if labels is None or label_mode == "agnostic" else int((labels >= num_labels).sum())
+    if outside:
         raise DataError(
-            f"`{rows.name}` has labels up to {labels.max()}, the model knows {num_labels} classes (0 to "
+            f"{outside} rows of `{rows.name}` have a label outside the model's {num_labels} classes (0 to "
             f"{num_labels - 1}). Load the model the data belong to, or map the labels to its classes."
         )
 

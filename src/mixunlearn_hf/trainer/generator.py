@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..errors import ConfigError
 from ..mixblock import MixBlock
 
 _WEIGHTS, _OPTIMIZER = "generator.safetensors", "generator_optimizer.pt"
@@ -46,7 +47,13 @@ class Generator:
         save_file(self.mixblock.state_dict(), os.path.join(folder, _WEIGHTS))
         torch.save(self.optimizer.state_dict(), os.path.join(folder, _OPTIMIZER))
 
-    def load(self, folder: str, device: torch.device) -> None:
+    def load(self, folder: str) -> None:
+        missing = [name for name in (_WEIGHTS, _OPTIMIZER) if not os.path.exists(os.path.join(folder, name))]
+        if missing:
+            raise ConfigError(
+                f"The checkpoint {folder!r} has no {' and no '.join(missing)}: it was written with `save_only_model=True` or "
+                "another `generator` setting. Continue with the settings it was written with, or start anew."
+            )
         self.mixblock.load_state_dict(load_file(os.path.join(folder, _WEIGHTS)))
-        state = torch.load(os.path.join(folder, _OPTIMIZER), map_location=device, weights_only=True)
-        self.optimizer.load_state_dict(state)
+        state = torch.load(os.path.join(folder, _OPTIMIZER), map_location="cpu", weights_only=True)
+        self.optimizer.load_state_dict(state)  # moves it to where the weights are

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.trainer_utils import TrainOutput
 
 from ..errors import ConfigError
 from ..families import EmbeddingSite, MixingSite, PixelSite, extract_features, family_of
@@ -94,6 +95,12 @@ class MixUnlearnTrainer(UnlearningTrainer):
                     f"{tuple(features.shape[1:])}. Mix at its embeddings."
                 )
             self.generator = Generator(features.shape[1], self.args.generator_learning_rate, self.args.device)
+
+    def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        if self.generator is not None:
+            self.generator.optimizer.zero_grad()  # of an accumulation window that was interrupted
+        self._last = None
+        return super().train(*args, **kwargs)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Both phases start from one state of unlearner and generator, as in the published code."""
@@ -244,7 +251,7 @@ class MixUnlearnTrainer(UnlearningTrainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if self.generator is not None and checkpoint is not None:
-            self.generator.load(checkpoint, self.args.device)
+            self.generator.load(checkpoint)
 
 
 def _join(*parts: Inputs) -> Inputs:
