@@ -215,6 +215,73 @@ def test_unfinished_run_is_continued_not_restarted(tmp_path: Any) -> None:
     assert trainer.state.global_step == 4
 
 
+def test_a_checkpoint_cut_off_in_writing_is_passed_over(tmp_path: Any, caplog: Any) -> None:
+    settings = {"save_strategy": "steps", "save_steps": 1}
+    whole = tiny.train(tmp_path, **settings)
+    (tmp_path / "checkpoint-4" / "trainer_state.json").unlink()
+    (tmp_path / "checkpoint-3" / "trainer_state.json").write_text('{"global_st')
+    resumed = tiny.trainer(tmp_path, **settings)
+    resumed.train(resume_from_checkpoint=True)
+    assert "checkpoint-4 was not written to its end" in caplog.text
+    assert tiny.equal(tiny.state(whole.model), tiny.state(resumed.model))
+
+
+def test_nothing_to_resume_from(tmp_path: Any) -> None:
+    with pytest.raises(ConfigError, match="no complete checkpoint"):
+        tiny.trainer(tmp_path).train(resume_from_checkpoint=True)
+
+
+def test_checkpoint_without_a_generator(tmp_path: Any) -> None:
+    tiny.train(tmp_path, generator="mixup", save_strategy="steps", save_steps=1)
+    with pytest.raises(ConfigError, match="has no generator.safetensors"):
+        tiny.trainer(tmp_path).train(resume_from_checkpoint=True)
+
+
+def test_overwriting_removes_the_old_checkpoints(tmp_path: Any) -> None:
+    tiny.train(tmp_path, save_strategy="steps", save_steps=1)
+    tiny.train(tmp_path, save_strategy="steps", save_steps=1, max_steps=2, overwrite_output_dir=True)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-2"]
+
+
+def test_holdout_without_labels_beside_labelled_rows(tmp_path: Any) -> None:
+    """Its distances from its own predictions would make every floor 0."""
+    holdout = {"holdout_dataset": tiny.rows("resnet", 12, 12).remove_columns("label")}
+    refused(
+        DataError, "`holdout_dataset` have none", tmp_path, forget=tiny.rows("resnet", 8, 8), trainer_kwargs=holdout
+    )
+
+
+def test_evaluation_sets_are_checked_before_training(tmp_path: Any) -> None:
+    labels = {"eval_dataset": {"test": tiny.rows("resnet", 4, 4, (9,))}}
+    refused(DataError, r"eval_dataset\['test'\]` have a label outside", tmp_path, trainer_kwargs=labels)
+    rows = {"pixel_values": torch.randn(4, 3, 16, 16).tolist(), "label": [0] * 4}
+    images = {"eval_dataset": datasets.Dataset.from_dict(rows)}
+    refused(DataError, r"\(3, 16, 16\)", tmp_path, trainer_kwargs=images)
+
+
+def test_a_head_of_another_size_than_the_config_says(tmp_path: Any) -> None:
+    model = tiny.build("vit")
+    model.classifier = torch.nn.Linear(16, 1)
+    refused(DataError, "4 finite ones are expected", tmp_path, "vit", model=model)
+
+
+def test_weights_that_are_not_finite_from_the_start(tmp_path: Any) -> None:
+    model = tiny.build("vit")
+    with torch.no_grad():
+        model.classifier.bias.fill_(float("nan"))
+    refused(DataError, "0 of them finite", tmp_path, "vit", model=model)
+
+
+def test_weights_that_break_at_the_last_step(tmp_path: Any) -> None:
+    with pytest.raises(NonFiniteObjectiveError, match="not finite after the last step"):
+        tiny.train(tmp_path, "vit", max_steps=1, learning_rate=1e38, lr_scheduler_type="constant")
+
+
+def test_labels_missing_in_a_plain_data_set(tmp_path: Any) -> None:
+    rows = [dict(row, label=-100 if i % 2 else 0) for i, row in enumerate(tiny.rows("resnet", 6).with_format("numpy"))]
+    refused(DataError, "A row has no label", tmp_path, forget=rows, label_mode="labels")
+
+
 def test_non_finite_objective_stops_names_the_term_and_keeps_the_last_checkpoint(tmp_path: Any) -> None:
     trainer = tiny.trainer(tmp_path, save_strategy="steps", save_steps=1, num_train_epochs=3)
     healthy = trainer.unlearning_loss

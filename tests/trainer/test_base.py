@@ -9,7 +9,7 @@ import tiny
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from mixunlearn_hf import UnlearningConfig, UnlearningTrainer
+from mixunlearn_hf import MixUnlearnTrainer, UnlearningConfig, UnlearningTrainer
 from mixunlearn_hf.data.rows import NO_LABEL
 
 EVAL = {
@@ -61,9 +61,11 @@ def test_evaluation_without_labels_gives_predictions_and_no_accuracy(tmp_path: A
     assert output.predictions.shape == (9, tiny.CLASSES) and "test_accuracy" not in output.metrics
 
 
-def test_best_model_is_loaded_at_the_end_and_old_checkpoints_go(tmp_path: Any) -> None:
+@pytest.mark.parametrize("name", tiny.IMAGE_MODELS)
+def test_best_model_is_loaded_at_the_end_and_old_checkpoints_go(name: str, tmp_path: Any) -> None:
     trainer = tiny.train(
         tmp_path,
+        name,
         trainer_kwargs={"eval_dataset": EVAL},
         eval_strategy="steps",
         eval_steps=1,
@@ -247,6 +249,49 @@ def test_a_run_that_changed_too_little_says_so(tmp_path: Any, caplog: Any) -> No
         model.classifier[-1].bias[0] -= 200
     trainer = tiny.train(tmp_path / "b", model=model, forget=forget, learning_rate=1e-12)
     assert "still gives" not in caplog.text and tiny.history(trainer, "forget_agreement") == [0.0]
+
+
+def test_one_row_of_a_class_that_stays_is_seen_as_such(tmp_path: Any) -> None:
+    """One pass visits one retain row; that must not decide which classes stay."""
+    forget, retain = tiny.rows("resnet", 1, 8), tiny.rows("resnet", 40, 40)
+    for mode in ("labels", "agnostic"):
+        trainer = tiny.train(tmp_path / mode, forget=forget, retain=retain, label_mode=mode, num_train_epochs=1)
+        assert trainer.temperature == 5
+
+
+def test_a_collator_that_knows_no_labels_loses_none(tmp_path: Any) -> None:
+    def pixels_only(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        return {"pixel_values": torch.stack([torch.as_tensor(row["pixel_values"]) for row in rows])}
+
+    forget, retain, holdout = (tiny.rows("resnet", count, count) for count in (8, 40, 12))
+    floors = []
+    for collator in ({}, {"data_collator": pixels_only}):
+        trainer = MixUnlearnTrainer(
+            tiny.build("resnet"),
+            tiny.trainer(tmp_path / str(len(floors))).args,
+            forget_dataset=forget,
+            retain_dataset=retain,
+            holdout_dataset=holdout,
+            **collator,
+        )
+        trainer.train()
+        floors.append(trainer.train_dataset.forget_values["floor"])
+    assert torch.equal(*floors)
+
+
+@pytest.mark.parametrize("name", ["resnet", "bert"])
+def test_evaluating_in_the_middle_does_not_change_the_training(name: str, tmp_path: Any) -> None:
+    evaluated = {"trainer_kwargs": {"eval_dataset": tiny.rows(name, 9, 3)}, "eval_strategy": "steps", "eval_steps": 1}
+    plain, watched = tiny.train(tmp_path / "a", name), tiny.train(tmp_path / "b", name, **evaluated)
+    assert tiny.equal(tiny.state(plain.model), tiny.state(watched.model))
+
+
+def test_dropping_the_last_batch_plans_for_all_epochs(tmp_path: Any) -> None:
+    forget, retain = tiny.rows("resnet", 7, 1, (0,)), tiny.rows("resnet", 200, 2, (1, 2, 3))
+    trainer = tiny.train(
+        tmp_path, forget=forget, retain=retain, max_steps=12, dataloader_drop_last=True, label_mode="agnostic"
+    )
+    assert trainer.state.global_step == 12
 
 
 # ---- a method of one's own ----

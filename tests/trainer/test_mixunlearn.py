@@ -348,7 +348,7 @@ def test_generator_steps_once_for_an_accumulation_window(tmp_path: Any) -> None:
     assert trainer.state.global_step == 2 and steps == {2}
 
 
-@pytest.mark.parametrize("name", ["resnet", "bert"])
+@ALL
 @pytest.mark.parametrize("stop", [1, 2, 3])
 def test_resume_equals_uninterrupted_run(name: str, stop: int, tmp_path: Any) -> None:
     settings = {"save_strategy": "steps", "save_steps": 1, "num_train_epochs": 2}

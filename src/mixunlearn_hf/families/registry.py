@@ -28,10 +28,11 @@ def family_of(model: nn.Module) -> Family:
     """
     model_type = getattr(getattr(model, "config", None), "model_type", None)
     if model_type not in _FAMILIES:
+        base = "TokenFamily" if getattr(model, "main_input_name", None) == "input_ids" else "Family"
         raise UnsupportedModelError(
             f"No family is registered for {type(model).__name__} (config.model_type={model_type!r}), so it is not "
             f"known where to mix its samples. Registered: {', '.join(supported_model_types())}. To add it, subclass "
-            "`mixunlearn_hf.families.Family` with `embedding_module` (the module whose output is mixed) and "
+            f"`mixunlearn_hf.families.{base}` with `embedding_module` (the module whose output is mixed) and "
             f"`feature_module` (a middle layer), set `model_types = ({model_type!r},)` and decorate it with "
             "`@register_family`."
         )

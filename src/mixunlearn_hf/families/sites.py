@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..errors import UnsupportedModelError
 from .base import Family
 
 Replacement = Callable[[Tensor], Tensor]
@@ -49,6 +50,12 @@ class EmbeddingSite:
         if self._replacement is None:
             return None
         self._calls += 1
+        if output.ndim != (4 if self.channel_dim == 1 else 3):
+            kind = "maps (B, C, H, W)" if self.channel_dim == 1 else "sequences (B, L, C)"
+            raise UnsupportedModelError(
+                f"The family of this model says that its embeddings are {kind}, and they have the shape "
+                f"{tuple(output.shape)}. Sequences need `channel_dim = -1`; text needs `TokenFamily`."
+            )
         return self._replacement(output)
 
 

@@ -25,9 +25,9 @@ from .checks import (
     check_batch,
     check_class_order,
     check_head,
-    check_output_dir,
     check_rows,
     check_unshared,
+    claim_output_dir,
     last_complete_checkpoint,
 )
 from .config import UnlearningConfig
@@ -186,8 +186,9 @@ class UnlearningTrainer(Trainer):
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_complete_checkpoint(str(self.args.output_dir))
-        if not (resume_from_checkpoint or self.args.overwrite_output_dir or self._owns_output_dir):
-            check_output_dir(str(self.args.output_dir))
+        if not (resume_from_checkpoint or self._owns_output_dir):
+            with self.args.main_process_first(desc="the check of output_dir"):
+                claim_output_dir(str(self.args.output_dir), self.args.overwrite_output_dir)
         self._first_pair()
         for rows in self._evaluated:
             if rows is not None and len(rows):
@@ -202,8 +203,8 @@ class UnlearningTrainer(Trainer):
         broken = sum(not torch.isfinite(parameter).all() for parameter in self.model.parameters())
         if broken:
             raise NonFiniteObjectiveError(
-                f"{broken} parameters of the model are not finite after the last step. Use a checkpoint from before it, and "
-                "a lower `learning_rate`."
+                f"{broken} parameters of the model are not finite after the last step. Use a checkpoint from before "
+                "it, and a lower `learning_rate`."
             )
         self._warn_unless_forgotten()
         return output
@@ -221,7 +222,7 @@ class UnlearningTrainer(Trainer):
         self._load_renamed(str(self.state.best_model_checkpoint))
 
     def _load_renamed(self, checkpoint: str) -> None:
-        """Checkpoints can hold a model's weights under older names, which `from_pretrained` knows and Trainer skips."""
+        """Checkpoints can hold weights under older names, which `from_pretrained` knows and Trainer skips."""
         self.model.load_state_dict(type(self.model).from_pretrained(checkpoint).state_dict())
 
     def compute_loss(
@@ -293,9 +294,9 @@ class UnlearningTrainer(Trainer):
             logits = self._predict(half)
             if logits.shape != (1, self.num_labels) or not torch.isfinite(logits).all():
                 raise DataError(
-                    f"For the first row the model predicts {tuple(logits.shape)[1:]} values"
-                    f"{'' if torch.isfinite(logits).all() else ', not all of them finite'}; {self.num_labels} finite ones "
-                    "are expected (`config.num_labels`). Check the model's head, its weights and the row's inputs."
+                    f"For the first row the model gives probabilities of the shape {tuple(logits.shape)[1:]}, "
+                    f"{int(torch.isfinite(logits).sum())} of them finite; {self.num_labels} finite ones are expected "
+                    "(`config.num_labels`). Check the model's head, its weights and the row's inputs."
                 )
         return inputs
 
@@ -370,9 +371,10 @@ class UnlearningTrainer(Trainer):
             return
         if self.holdout is None:
             logger.warning(
-                f"{int(staying.sum())} of {len(staying)} forget rows are of classes that stay. A retrained model "
-                "would treat them like unseen rows. Pass some as `holdout_dataset=` (never trained on, not used to "
-                "judge the result) to push them that far; without, the push has no end"
+                f"{int(staying.sum())} of {len(staying)} forget rows are of classes that stay"
+                f"{'' if labelled else ', as the original model predicts them'}. A retrained model would treat them "
+                "like unseen rows. Pass some as `holdout_dataset=` (never trained on, not used to judge the result) "
+                "to push them that far; without, the push has no end"
                 f"{f', but is gentle (temperature {GENTLE:g} where none is set)' if mostly else ''}."
             )
             return
@@ -424,8 +426,8 @@ class UnlearningTrainer(Trainer):
         )
         if batches == 0:
             raise ConfigError(
-                f"{len(self.train_dataset)} forget rows do not fill one batch of {batch}, and `dataloader_drop_last` drops "
-                "it. Use smaller batches, or keep the last one."
+                f"{len(self.train_dataset)} forget rows do not fill one batch of {batch}, and `dataloader_drop_last` "
+                "drops it. Use smaller batches, or keep the last one."
             )
         if args.max_steps > 0:
             return math.ceil(args.max_steps / max(batches // args.gradient_accumulation_steps, 1))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ _FINISHED_RUN = (
 )
 
 
-def check_output_dir(output_dir: str) -> None:
-    """Refuse a directory that already holds a model or checkpoints."""
+def claim_output_dir(output_dir: str, overwrite: bool) -> None:
+    """Refuse a directory that already holds a model or checkpoints; if told to overwrite, remove old checkpoints."""
     present = os.listdir(output_dir) if os.path.isdir(output_dir) else []
     found = sorted(name for name in present if name in _FINISHED_RUN or name.startswith("checkpoint-"))
-    if found:
+    if overwrite:
+        for name in found:
+            if name.startswith("checkpoint-"):  # a later resume would take them for this run's
+                shutil.rmtree(os.path.join(output_dir, name), ignore_errors=True)
+    elif found:
         raise OutputExistsError(
             f"`output_dir` {output_dir!r} already holds a run ({', '.join(found[:3])}). Choose another directory, "
             "pass `overwrite_output_dir=True` to replace it, or continue it with "

@@ -51,8 +51,8 @@ class Generator:
         missing = [name for name in (_WEIGHTS, _OPTIMIZER) if not os.path.exists(os.path.join(folder, name))]
         if missing:
             raise ConfigError(
-                f"The checkpoint {folder!r} has no {' and no '.join(missing)}: it was written with `save_only_model=True` or "
-                "another `generator` setting. Continue with the settings it was written with, or start anew."
+                f"The checkpoint {folder!r} has no {' and no '.join(missing)}: it was written with "
+                "`save_only_model=True` or another `generator`. Continue with the settings of then, or start anew."
             )
         self.mixblock.load_state_dict(load_file(os.path.join(folder, _WEIGHTS)))
         state = torch.load(os.path.join(folder, _OPTIMIZER), map_location="cpu", weights_only=True)
