@@ -31,6 +31,7 @@ from datasets import load_dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification, HfArgumentParser
 
 from mixunlearn_hf import MixUnlearnConfig, MixUnlearnTrainer, split_forget_retain
+from mixunlearn_hf.errors import UnlearningError
 
 
 @dataclass
@@ -100,7 +101,8 @@ def main() -> None:
         processing_class=AutoImageProcessor.from_pretrained(script_args.model_name_or_path),
     )
     before = trainer.evaluate()
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    resume = training_args.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
     after = trainer.evaluate()
 
     # 4. Save the model with its processor, and show what changed.
@@ -127,16 +129,24 @@ def parse_arguments() -> tuple[ScriptArguments, MixUnlearnConfig]:
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     files.add_argument("--config", type=Path)
     file, given = files.parse_known_args(given)
+    settings = (yaml.safe_load(file.config.read_text(encoding="utf-8")) or {}) if file.config else {}
     # The file's settings become words of the command line, in front of the others: of two values argparse takes the
     # last, and it knows that 1e-5, a string to YAML, is a number.
-    for name, value in yaml.safe_load(file.config.read_text(encoding="utf-8")).items() if file.config else ():
+    for name, value in settings.items():
         if isinstance(value, list):
             given = [f"--{name}", *map(str, value), *given]
         elif value is not None:
             given = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}", *given]
 
-    parser = HfArgumentParser((ScriptArguments, MixUnlearnConfig), allow_abbrev=False)
-    script_args, training_args = parser.parse_args_into_dataclasses(given)
+    parser = HfArgumentParser(
+        (ScriptArguments, MixUnlearnConfig),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    script_args, training_args, unknown = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
+    if unknown:
+        parser.error(f"unknown settings: {' '.join(unknown)}")
     if (script_args.dataset_name is None) == (script_args.train_file is None):
         parser.error("say where the data are: either --dataset_name or --train_file")
     if script_args.forget_classes is None and script_args.forget_fraction is None:
@@ -145,4 +155,7 @@ def parse_arguments() -> tuple[ScriptArguments, MixUnlearnConfig]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UnlearningError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

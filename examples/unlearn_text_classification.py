@@ -31,6 +31,7 @@ from datasets import Value, load_dataset
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, HfArgumentParser
 
 from mixunlearn_hf import MixUnlearnConfig, MixUnlearnTrainer, split_forget_retain
+from mixunlearn_hf.errors import UnlearningError
 
 
 @dataclass
@@ -45,7 +46,9 @@ class ScriptArguments:
     train_split: str = field(default="train", metadata={"help": "The split the model was trained on."})
     test_split: str = field(default="test", metadata={"help": "The split to evaluate on, where there is one."})
     text_column: str | None = field(default=None, metadata={"help": "Column with the text; the only one by itself."})
-    max_length: int | None = field(default=None, metadata={"help": "Tokens to keep of a text; as many as possible."})
+    max_length: int | None = field(
+        default=None, metadata={"help": "Cut texts after this many tokens; at the limit of the model by default."}
+    )
     forget_classes: list[str] | None = field(default=None, metadata={"help": "Names or numbers of classes to forget."})
     forget_fraction: float | None = field(
         default=None, metadata={"help": "Share of the rows to forget; with forget_classes, of the rows of each."}
@@ -110,7 +113,8 @@ def main() -> None:
         processing_class=tokenizer,
     )
     before = trainer.evaluate()
-    trainer.train(resume_from_checkpoint=training_args.resume_from_checkpoint)
+    resume = training_args.resume_from_checkpoint
+    trainer.train(resume_from_checkpoint=True if str(resume).lower() == "true" else resume)
     after = trainer.evaluate()
 
     # 4. Save the model with its tokenizer, and show what changed.
@@ -137,16 +141,24 @@ def parse_arguments() -> tuple[ScriptArguments, MixUnlearnConfig]:
     files = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     files.add_argument("--config", type=Path)
     file, given = files.parse_known_args(given)
+    settings = (yaml.safe_load(file.config.read_text(encoding="utf-8")) or {}) if file.config else {}
     # The file's settings become words of the command line, in front of the others: of two values argparse takes the
     # last, and it knows that 1e-5, a string to YAML, is a number.
-    for name, value in yaml.safe_load(file.config.read_text(encoding="utf-8")).items() if file.config else ():
+    for name, value in settings.items():
         if isinstance(value, list):
             given = [f"--{name}", *map(str, value), *given]
         elif value is not None:
             given = [f"--{name}={json.dumps(value) if isinstance(value, dict) else value}", *given]
 
-    parser = HfArgumentParser((ScriptArguments, MixUnlearnConfig), allow_abbrev=False)
-    script_args, training_args = parser.parse_args_into_dataclasses(given)
+    parser = HfArgumentParser(
+        (ScriptArguments, MixUnlearnConfig),
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    script_args, training_args, unknown = parser.parse_args_into_dataclasses(given, return_remaining_strings=True)
+    if unknown:
+        parser.error(f"unknown settings: {' '.join(unknown)}")
     if (script_args.dataset_name is None) == (script_args.train_file is None):
         parser.error("say where the data are: either --dataset_name or --train_file")
     if script_args.forget_classes is None and script_args.forget_fraction is None:
@@ -155,4 +167,7 @@ def parse_arguments() -> tuple[ScriptArguments, MixUnlearnConfig]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UnlearningError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
