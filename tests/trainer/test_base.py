@@ -223,7 +223,7 @@ def test_rows_mistaken_for_another_class_do_not_change_a_class_request(
 ) -> None:
     """Predicted classes err; labels do not."""
     strays = torch.tensor([True, False, False, False, False, False])
-    monkeypatch.setattr("mixunlearn_hf.trainer.base.stays", lambda *_: strays.clone())
+    monkeypatch.setattr("mixunlearn_hf.trainer.targets.stays", lambda *_: strays.clone())
     trainer = tiny.train(tmp_path / "a", label_mode=mode)
     assert trainer.temperature == 1
     assert ("the push has no end" in caplog.text) == (mode == "labels")
