@@ -206,6 +206,14 @@ def test_rows_of_classes_that_stay_get_a_floor_from_the_holdout(tmp_path: Any) -
     assert floor.shape == (8,) and torch.isfinite(floor).all() and trainer.temperature == 1
 
 
+def test_a_second_training_begins_where_the_first_ended(tmp_path: Any) -> None:
+    forget, retain, holdout = (tiny.rows("resnet", count, count) for count in (8, 40, 12))
+    trainer = tiny.train(tmp_path, forget=forget, retain=retain, trainer_kwargs={"holdout_dataset": holdout})
+    before = tiny.state(trainer.model)
+    trainer.train()
+    assert trainer.state.global_step == 4 and not tiny.equal(before, tiny.state(trainer.model))
+
+
 def test_without_a_holdout_they_are_pushed_gently_and_the_user_is_told(tmp_path: Any, caplog: Any) -> None:
     trainer = tiny.train(tmp_path, forget=tiny.rows("resnet", 8, 8), retain=tiny.rows("resnet", 40, 40))
     assert trainer.temperature == 5 and "8 of 8 forget rows are of classes that stay" in caplog.text

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoConfig, EvalPrediction, PreTrainedModel, TrainerCallback, set_seed
 from transformers.trainer_utils import TrainOutput
 
-from ..data.pairs import PairCollator, PairedDataset, PairedSampler
+from ..data.pairs import VALUES, PairCollator, PairedDataset, PairedSampler
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError
 from .checks import (
@@ -170,7 +170,7 @@ class UnlearningTrainer(TargetedTrainer):
 
         Raises:
             OutputExistsError: `output_dir` already holds a run, and neither resuming nor overwriting was asked for.
-            DataError: the first rows do not fit the model.
+            DataError, ConfigError: the first rows do not fit the model; there is nothing to resume from.
             NonFiniteObjectiveError: a term of the objective became NaN or infinite.
         """
         if resume_from_checkpoint is True:
@@ -180,10 +180,9 @@ class UnlearningTrainer(TargetedTrainer):
                 claim_output_dir(str(self.args.output_dir), self.args.overwrite_output_dir)
         self._first_pair()
         for rows in self._evaluated:
-            if rows is not None and len(rows):
-                check_batch(
-                    self.original_model, self._prepare_inputs(self.data_collator.rows([rows[0]])), self._main_input
-                )
+            if rows is not None:
+                first = self._prepare_inputs(self.data_collator.rows([rows[0]]))
+                check_batch(self.original_model, first, self._main_input)
         self._plan()
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
@@ -199,7 +198,8 @@ class UnlearningTrainer(TargetedTrainer):
         return output
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
-        with torch.random.fork_rng():  # evaluating in the middle of a training must not change it
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # evaluating in the middle of a training must not change it
             return super().evaluation_loop(*args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -275,7 +275,7 @@ class UnlearningTrainer(TargetedTrainer):
         """The first forget and the first retain row as a batch of model inputs, checked against the model."""
         batch: dict[str, Any] = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__([(0, 0)])))
         inputs = {
-            name: {key: value for key, value in half.items() if key not in ("labels", "target")}
+            name: {key: value for key, value in half.items() if key not in ("labels", *VALUES)}
             for name, half in batch.items()
         }
         for half in inputs.values():

@@ -59,7 +59,7 @@ def last_complete_checkpoint(output_dir: str) -> str:
 def check_rows(rows: Rows, num_labels: int, label_mode: str) -> None:
     """Refuse an empty set, labels the model does not have, and missing labels where they are required."""
     if len(rows) == 0:
-        raise DataError(f"`{rows.name}` has no rows. Build both sets with `split_forget_retain`.")
+        raise DataError(f"`{rows.name}` has no rows. `split_forget_retain` builds sets that have.")
     labels = rows.labels()
     if label_mode == "labels" and (rows.label_column is None or (labels is not None and NO_LABEL in labels)):
         count = len(rows) if labels is None else int((labels == NO_LABEL).sum())
