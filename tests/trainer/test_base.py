@@ -234,6 +234,7 @@ def test_rows_mistaken_for_another_class_do_not_change_a_class_request(
     monkeypatch.setattr("mixunlearn_hf.trainer.targets.stays", lambda *_: strays.clone())
     trainer = tiny.train(tmp_path / "a", label_mode=mode)
     assert trainer.temperature == 1
+    assert list(trainer._going) == [1, 2, 3, 4, 5], "a row mistaken for another class cannot show what was forgotten"
     assert ("the push has no end" in caplog.text) == (mode == "labels")
     with_holdout = {"trainer_kwargs": {"holdout_dataset": tiny.rows("resnet", 12, 12)}}
     values = tiny.train(tmp_path / "b", label_mode=mode, **with_holdout).train_dataset.forget_values

@@ -101,12 +101,12 @@ class TargetedTrainer(Trainer):
         retain_classes, dataset.retain_values = self._classes(dataset.retain, np.unique([*visited, *sample]))
         share = len(retain_classes) / len(dataset.retain)
         staying = stays(forget_classes, torch.bincount(retain_classes, minlength=self.num_labels) / share)
+        self._going = {int(row): int(forget_classes[row]) for row in torch.nonzero(~staying)[:CHECKED]}
         mostly = staying.float().mean() > 0.5
         labelled = self.args.label_mode != "agnostic" and dataset.forget.label_column is not None
         if not (labelled or mostly):
             staying[:] = False  # some rows that the original model mistakes for those of other classes
         self.temperature = GENTLE if mostly and self.holdout is None else SHARP
-        self._going = {int(row): int(forget_classes[row]) for row in torch.nonzero(~staying)[:CHECKED]}
         if not staying.any():
             return
         if self.holdout is None:
