@@ -16,9 +16,9 @@ class MixBlock(nn.Module):
 
     1. `query = ReLU(W_q x)`, `key = ReLU(W_k x)`, both `C/2` channels, weights shared by the sides; `value = W_v x`,
        one channel;
-    2. logit of the forget side `softmax(q_f k_r^T / sqrt(C/2)) v_f`, of the retain side `softmax(q_r k_f^T /
-          sqrt(C/2)) v_r`
-       (the value comes from the same sample as the query, as in the published code);
+    2. logit of the forget side `softmax(q_f k_r^T / sqrt(C/2)) v_f`, of the retain side
+       `softmax(q_r k_f^T / sqrt(C/2)) v_r` (the value comes from the same sample as the query, as in the published
+       code);
     3. both are resized to the positions of the embedding; a softmax over the two gives `M` and `1 - M`.
 
     Weights start normal with std 0.01 and biases at 0, so that training starts near `M = 1/2`. Everything is computed

@@ -1,5 +1,4 @@
-"""Pairs of a forget row and a retain row, so that sampling, sharding, epochs and step counts stay the Trainer's
-own."""
+"""Pairs of a forget and a retain row, so that sampling, sharding, epochs and step counts stay the Trainer's own."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

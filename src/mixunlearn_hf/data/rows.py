@@ -57,6 +57,7 @@ class Rows(torch.utils.data.Dataset):
         self.dataset = dataset
         self._encode: Callable[[dict[str, list]], dict[str, Any]] | None = None
         self._stored_labels: datasets.Dataset | None = None
+        self._labels: np.ndarray | None = None
         transformed = isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom" and len(dataset) > 0
         made = list(dataset[0]) if transformed else []
         self.label_column = find_label_column(dataset, label_column, name, made)
@@ -84,7 +85,7 @@ class Rows(torch.utils.data.Dataset):
         kept = [{name: value for name, value in row.items() if name in self.input_names} for row in rows]
         if self.label_column is not None:
             if self._stored_labels is not None:
-                labels = self._stored_labels[positions][self._stored_labels.column_names[0]]
+                labels = self._stored_labels[positions][self.label_column]
             else:
                 labels = [row.get(self.label_column) for row in rows]
             for row, label in zip(kept, labels, strict=True):
@@ -106,9 +107,9 @@ class Rows(torch.utils.data.Dataset):
 
     def labels(self) -> np.ndarray | None:
         """All labels, `NO_LABEL` where a row has none, or `None` where they are not known without reading the rows."""
-        if self._stored_labels is None:
-            return None
-        return np.asarray([as_label(value) for value in self._stored_labels[self._stored_labels.column_names[0]]])
+        if self._stored_labels is not None and self._labels is None:
+            self._labels = np.asarray([as_label(value) for value in self._stored_labels[self.label_column]])
+        return self._labels
 
     def class_names(self) -> list[str] | None:
         """Names of the classes, where the stored labels have names."""

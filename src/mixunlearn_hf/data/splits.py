@@ -26,9 +26,8 @@ def split_forget_retain(
         dataset (`datasets.Dataset`): the data the model was trained on.
         classes (names or ids): forget the rows of these classes.
         fraction (`float` in (0, 1)): forget this share of the rows, or, with `classes`, of the rows of each of them.
-            A share
-            of each class where the rows have labels, of all rows else; rounded to the nearest row, at least one in
-            all.
+            A share of each class where the rows have labels, of all rows else; rounded to the nearest row, at least
+            one in all.
         label_column (`str`): found by itself where it is called `labels` or `label`, or is the only `ClassLabel`.
         seed (`int`): chooses the rows of a `fraction`.
 

@@ -59,9 +59,6 @@ class UnlearningTrainer(TargetedTrainer):
     _tag_names: ClassVar[list[str]] = ["unlearning"]
     config_class: ClassVar[type[UnlearningConfig]] = UnlearningConfig
     loss_is_scaled_for_ga = False  # the objective is a mean over the micro-batch
-    args: UnlearningConfig
-    model: PreTrainedModel
-    train_dataset: PairedDataset
 
     def __init__(
         self,
@@ -133,9 +130,9 @@ class UnlearningTrainer(TargetedTrainer):
             optimizers=optimizers,
             preprocess_logits_for_metrics=preprocess_logits_for_metrics,
         )
-        self.original_model: PreTrainedModel = original_model.to(args.device)
+        self.original_model = original_model.to(args.device)
         self.holdout = holdout
-        self.data_collator: PairCollator = PairCollator(self.data_collator)
+        self.data_collator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
         self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
         self.add_callback(_SetEpoch(self.sampler))

@@ -19,8 +19,8 @@ class UnlearningConfig(TrainingArguments):
 
     Args:
         label_mode (`str`): where targets come from. `"auto"`: labels for rows that have one, the original model's
-            sharpened
-            prediction for the others; `"labels"`: labels, required for every row; `"agnostic"`: labels are ignored.
+            sharpened prediction for the others; `"labels"`: labels, required for every row; `"agnostic"`: labels are
+            ignored.
         label_column (`str`): column with the labels; by default `labels` or `label`, or the only `ClassLabel` column.
         sharpen_temperature (`float`): temperature of Sharpen, eq. 4; 1 leaves predictions as they are.
         allow_shared_rows (`bool`): accept rows that stand in both the forget and the retain set.

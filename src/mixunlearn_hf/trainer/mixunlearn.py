@@ -105,9 +105,9 @@ class MixUnlearnTrainer(UnlearningTrainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Both phases start from one state of unlearner and generator, as in the published code."""
         loss = super().training_step(model, inputs, num_items_in_batch)  # backward; the Trainer steps later
-        if self.args.generator in ("adversarial", "cooperative") and self._last is not None:
-            if self.state.global_step % self.args.generator_interval == 0:
-                self._generator_phase(*self._last)
+        trained = self.args.generator in ("adversarial", "cooperative")
+        if trained and self._last is not None and self.state.global_step % self.args.generator_interval == 0:
+            self._generator_phase(*self._last)
         self._last = None
         return loss
 
@@ -119,10 +119,10 @@ class MixUnlearnTrainer(UnlearningTrainer):
         pairs = self._pair(forget, retain)
         lam = rng.beta(args.alpha, args.alpha)
         order = torch.as_tensor(rng.permutation(len(pairs)), device=pairs.retain_target.device)
-        retain_output, forget_output, mixed_output = self._forward(model, pairs, order, lam)
+        partners = pairs.with_partners(order)
+        retain_output, forget_output, mixed_output = self._forward(model, pairs, partners, order, lam)
         objective = torch.zeros((), device=retain_output.device)
         if args.mix_weight > 0:
-            partners = pairs.with_partners(order)
             loss = mix_loss(
                 mixed_output,
                 partners.forget_target,
@@ -161,13 +161,12 @@ class MixUnlearnTrainer(UnlearningTrainer):
                 features = extract_features(self._family, self.original_model, _join(forget, retain))
         return _Pairs(forget, retain, forget_target, retain_target, floor, *features.split(len(forget_target)))
 
-    def _forward(self, model: nn.Module, pairs: _Pairs, order: Tensor, lam: float) -> list[Tensor]:
+    def _forward(self, model: nn.Module, pairs: _Pairs, partners: _Pairs, order: Tensor, lam: float) -> list[Tensor]:
         """Probabilities `(B, classes)` on retain, forget and mixed rows; nothing is mixed without L_mix.
 
         In one forward, or in two where the statistics of batch norm shall follow the retain rows alone.
         """
         size, mixes = len(pairs), self.args.mix_weight > 0
-        partners = pairs.with_partners(order)
         others = [pairs.forget] + [self._family.mixed_inputs(pairs.forget, partners.retain)] * mixes
         retain_embeddings: list[Tensor] = []
 
