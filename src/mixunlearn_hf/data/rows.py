@@ -6,6 +6,8 @@ from typing import Any
 import datasets
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedTokenizerBase
 
@@ -108,7 +110,7 @@ class Rows(torch.utils.data.Dataset):
     def labels(self) -> np.ndarray | None:
         """All labels, `NO_LABEL` where a row has none, or `None` where they are not known without reading the rows."""
         if self._stored_labels is not None and self._labels is None:
-            self._labels = np.asarray([as_label(value) for value in self._stored_labels[self.label_column]])
+            self._labels = stored_labels(self._stored_labels, str(self.label_column))
         return self._labels
 
     def class_names(self) -> list[str] | None:
@@ -193,6 +195,19 @@ def find_label_column(
         return wanted
     usual = [column for column in columns if column in LABEL_COLUMNS]
     return usual[0] if usual else class_labels[0] if len(class_labels) == 1 else None
+
+
+def stored_labels(dataset: datasets.Dataset, column: str) -> np.ndarray:
+    """The labels of all rows, `NO_LABEL` where a row has none.
+
+    Raises:
+        DataError: the column does not hold one class number a row.
+    """
+    stored = dataset.select_columns([column]).with_format("arrow")[:][column]
+    if not pa.types.is_integer(stored.type):
+        return np.asarray([as_label(value) for value in stored.to_pylist()])
+    labels = pc.fill_null(stored, NO_LABEL).to_numpy().astype(np.int64)
+    return np.where(labels < 0, NO_LABEL, labels)
 
 
 def as_label(value: Any) -> int:

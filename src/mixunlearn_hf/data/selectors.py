@@ -1,0 +1,337 @@
+"""Ways to say which rows to forget. Each gives a mask over the rows and tells what was asked, not what rows hold."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import SplitError
+from .digests import MEDIA, key_id, read_digests, require_columns, row_digests
+from .rows import NO_LABEL, find_label_column, is_text, stored_labels
+
+Phrase = str | re.Pattern[str]
+SHOWN = 5  # as many names and positions an error lists
+_COMPARED = 10_000  # as many values are searched for near matches
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The rows one selector matches, bool of shape `(N,)`, and what it asked for: kinds and counts, no content."""
+
+    asked: dict[str, Any]
+    mask: np.ndarray
+
+    def described(self) -> dict[str, Any]:
+        return {**self.asked, "rows": int(self.mask.sum())}
+
+
+def by_classes(dataset: datasets.Dataset, classes: Any, label_column: str | None) -> Selection:
+    """Rows of classes, by their names or numbers."""
+    name = find_label_column(dataset, label_column)
+    if name is None:
+        raise SplitError(
+            f"`classes` needs labels, and none of the columns {dataset.column_names} is known as one. Set "
+            "`label_column`."
+        )
+    wanted = as_list(classes)
+    if not wanted:
+        raise SplitError("`classes` is empty: name at least one class to forget.")
+    labels = class_labels(dataset, name)
+    present = set(labels) if labels.dtype == object else set(np.unique(labels).tolist())
+    ids: list[Any] = [_class_id(dataset, name, one, present - {None, NO_LABEL}) for one in wanted]
+    names = class_names(dataset, name)
+    known = [names[i] for i in ids] if names else ids  # in a column of text, anything could stand
+    asked = len(ids) if is_text(dataset.features[name]) else known
+    return Selection({"selector": "classes", "classes": asked}, np.isin(labels, ids))
+
+
+def by_indices(dataset: datasets.Dataset, indices: Iterable[int]) -> Selection:
+    """Rows by their position."""
+    wanted = np.asarray(list(indices))
+    if wanted.size == 0:
+        raise SplitError("`indices` is empty: name at least one row to forget.")
+    if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
+        raise SplitError(
+            f"`indices` must be whole numbers, one a row, got {wanted.dtype} of the shape {wanted.shape}. A mask over "
+            "all rows becomes one by `np.flatnonzero(mask)`."
+        )
+    outside = wanted[(wanted < 0) | (wanted >= len(dataset))]
+    if outside.size:
+        raise SplitError(
+            f"{outside.size} of {wanted.size} `indices` lie outside the data set, such as {outside[0]}: it has "
+            f"{len(dataset)} rows, numbered 0 to {len(dataset) - 1}."
+        )
+    mask = np.zeros(len(dataset), dtype=bool)
+    mask[wanted] = True
+    return Selection({"selector": "indices", "indices": int(wanted.size)}, mask)
+
+
+def by_values(dataset: datasets.Dataset, name: str, values: Any, allow_missing: bool) -> Selection:
+    """Rows with one of some values in a column, such as those of some users."""
+    require_columns(dataset, [name])
+    column = arrow_column(dataset, name)
+    given = as_list(values)
+    if not given:
+        raise SplitError("`values` is empty: name at least one value to forget.")
+    wanted = [_as_type(value, column.type, name) for value in given]
+    mask = pc.is_in(column, value_set=pa.array(wanted, column.type)).to_numpy().astype(bool)
+    if not allow_missing:
+        known = set(pc.unique(column).to_pylist())
+        missing = [value for value, typed in zip(given, wanted, strict=True) if typed not in known]
+        if missing:
+            raise SplitError(_missing(f"of {len(given)} `values`", name, missing, column))
+    return Selection({"selector": "column", "column": name, "values": len(set(wanted))}, mask)
+
+
+def by_phrases(dataset: datasets.Dataset, phrases: Any, text_column: str | None, allow_missing: bool) -> Selection:
+    """Rows whose text contains one of some phrases, word for word, or matches one of some regular expressions."""
+    texts = [name for name, feature in dataset.features.items() if is_text(feature)]
+    if text_column is None and len(texts) != 1:
+        raise SplitError(
+            f"`contains` needs a column of text; those of this data set are {texts or 'none'}. "
+            + ("Set `text_column`." if texts else "Forget by another selector.")
+        )
+    name = texts[0] if text_column is None else text_column
+    require_columns(dataset, [name])
+    if not is_text(dataset.features[name]):
+        raise SplitError(f"`contains` needs a column of text, and {name!r} holds none. Text stands in {texts}.")
+    wanted: list[Phrase] = [phrases] if isinstance(phrases, (str, re.Pattern)) else list(phrases)
+    if not wanted or any((one.pattern if isinstance(one, re.Pattern) else one) == "" for one in wanted):
+        raise SplitError("`contains` is empty, or holds an empty phrase, which every text contains.")
+    column = arrow_column(dataset, name)
+    masks = [_contains(column, one) for one in wanted]
+    unmatched = [one for one, mask in zip(wanted, masks, strict=True) if not mask.any()]
+    if unmatched and not allow_missing:
+        raise SplitError(_unmatched(name, unmatched, column))
+    return Selection(
+        {"selector": "contains", "text_column": name, "phrases": len(wanted)}, np.logical_or.reduce(masks)
+    )
+
+
+def by_function(dataset: datasets.Dataset, where: Callable[[Mapping[str, Any]], bool]) -> Selection:
+    """Rows for which a function says yes. It is given one row at a time and reads only the columns it asks for."""
+    mask = np.zeros(len(dataset), dtype=bool)
+    for position, row in enumerate(_lazy_rows(dataset)):
+        try:
+            answer = where(row)
+        except Exception as error:  # its text could show the row
+            raise SplitError(
+                f"`where` raised {type(error).__name__} on row {position}. Rows map column names "
+                f"{dataset.column_names} to values; try it on `dataset[{position}]`."
+            ) from None
+        if not isinstance(answer, (bool, np.bool_)):
+            raise SplitError(
+                f"`where` must say True or False, and gave {type(answer).__name__} for row {position}. Wrap what it "
+                "returns in `bool(...)`."
+            )
+        mask[position] = answer
+    return Selection({"selector": "where"}, mask)
+
+
+def by_mask_column(dataset: datasets.Dataset, name: str) -> Selection:
+    """Rows that are marked, by true or 1, in a column."""
+    require_columns(dataset, [name])
+    column = arrow_column(dataset, name)
+    marks = set(pc.unique(column).to_pylist()[:3]) if pa.types.is_boolean(column.type) or _whole(column) else {None}
+    if not marks <= {True, False}:  # 1 and 0 are equal to them
+        raise SplitError(
+            f"`mask_column` must hold true or false (or 1 or 0) for every row, and {name!r} does not: it is of the "
+            f"type {column.type} with {column.null_count} empty values."
+        )
+    return Selection({"selector": "mask_column", "column": name}, column.cast(pa.bool_()).to_numpy().astype(bool))
+
+
+def by_digests(dataset: datasets.Dataset, path: str | Path, key: bytes, allow_missing: bool) -> Selection:
+    """Rows whose keyed digest stands in a file (`digests.py`)."""
+    columns, listed = read_digests(path, key)
+    require_columns(dataset, columns)
+    wanted, found = set(listed), row_digests(dataset, columns, key)
+    missing = len(wanted - set(found))
+    if missing and not allow_missing:
+        raise SplitError(
+            f"{missing} of {len(wanted)} digests in {str(path)!r} match no row. They were made over the columns "
+            f"{columns}: rows that have changed since do not match. Pass `allow_missing=True` to forget the others."
+        )
+    mask = np.fromiter((digest in wanted for digest in found), dtype=bool, count=len(found))
+    return Selection({"selector": "digests", "digests": len(wanted), "key": key_id(key), "columns": columns}, mask)
+
+
+# ---- columns ----
+
+
+def arrow_column(dataset: datasets.Dataset, name: str) -> pa.ChunkedArray:
+    """A stored column as Arrow has it, in the order of the rows; no other column is read."""
+    return dataset.select_columns([name]).with_format("arrow")[:][name]
+
+
+def class_labels(dataset: datasets.Dataset, name: str) -> np.ndarray:
+    """Class of every row: numbers, `NO_LABEL` where it has none, or text where the column holds text."""
+    if is_text(dataset.features[name]):
+        return np.asarray(arrow_column(dataset, name).to_pylist(), dtype=object)
+    return stored_labels(dataset, name)
+
+
+def class_names(dataset: datasets.Dataset, name: str) -> list[str] | None:
+    feature = dataset.features[name]
+    return feature.names if isinstance(feature, datasets.ClassLabel) else None
+
+
+def as_list(values: Any) -> list[Any]:
+    return [values] if isinstance(values, (str, bytes)) or not isinstance(values, Iterable) else list(values)
+
+
+def _whole(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_integer(column.type)
+
+
+def _lazy_rows(dataset: datasets.Dataset, size: int = 1000) -> Iterator["_LazyRow"]:
+    """Rows that read a column when it is asked for: a function that looks at user ids decodes no image."""
+    columns = {name: dataset.with_format(None).select_columns([name]) for name in dataset.column_names}
+    for start in range(0, len(dataset), size):
+        batch = _Batch(columns, slice(start, min(start + size, len(dataset))))
+        for position in range(batch.rows.start, batch.rows.stop):
+            yield _LazyRow(batch, position)
+
+
+class _Batch:
+    """Some neighbouring rows. Their columns are read together, and kept; images and sounds are not."""
+
+    def __init__(self, columns: dict[str, datasets.Dataset], rows: slice) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.read: dict[str, Sequence[Any]] = {}
+
+    def value(self, name: str, position: int) -> Any:
+        column = self.columns[name]
+        if isinstance(column.features[name], MEDIA):
+            return column[position][name]
+        self.read[name] = column[self.rows][name]
+        return self.read[name][position - self.rows.start]
+
+
+class _LazyRow(Mapping[str, Any]):
+    __slots__ = ("_batch", "_position")
+
+    def __init__(self, batch: _Batch, position: int) -> None:
+        self._batch, self._position = batch, position
+
+    def __getitem__(self, name: str) -> Any:
+        batch = self._batch
+        if name in batch.read:
+            return batch.read[name][self._position - batch.rows.start]
+        return batch.value(name, self._position)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._batch.columns)
+
+    def __len__(self) -> int:
+        return len(self._batch.columns)
+
+
+# ---- classes, values and phrases as they were given ----
+
+
+def _class_id(dataset: datasets.Dataset, column: str, name: str | int, known: set[Any]) -> str | int:
+    """The value of the label column that stands for class `name`; `known` are those that rows have."""
+    names = class_names(dataset, column)
+    value = names.index(name) if names is not None and name in names else name
+    if value not in known:
+        near: list[str] = []
+        if names is not None:
+            present = [names[label] for label in sorted(known)]
+            described: object = present[:50]
+            near = difflib.get_close_matches(str(name), present, SHOWN) or [
+                one for one in present if one.casefold() == str(name).casefold()
+            ]
+        elif not is_text(dataset.features[column]) and max(known, default=0) < 1000:
+            described = sorted(known)[:50]
+        else:  # a column named by mistake could hold anything
+            described = f"{len(known)} different ones"
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise SplitError(f"No row has the class {name!r}. Classes in {column!r}: {described}.{hint}")
+    return value
+
+
+def _as_type(value: Any, type_: pa.DataType, name: str) -> Any:
+    """A value as the column holds it: ids from a file or a command line are text, also where it holds numbers."""
+    try:
+        if pa.types.is_integer(type_) and not isinstance(value, bool) and int(value) == float(value):
+            return int(value)
+        if (pa.types.is_string(type_) or pa.types.is_large_string(type_)) and isinstance(
+            value, (str, int, np.integer)
+        ):
+            return str(value)
+        return pa.scalar(value, type_).as_py()
+    except (TypeError, ValueError, pa.ArrowException):
+        raise SplitError(
+            f"One of the `values` is of the type {type(value).__name__}, and the column {name!r} holds {type_}."
+        ) from None
+
+
+def _missing(of_how_many: str, name: str, missing: list[Any], column: pa.ChunkedArray) -> str:
+    shown = ", ".join(map(repr, missing[:SHOWN])) + (" ..." if len(missing) > SHOWN else "")
+    near = sorted({row for value in missing[:SHOWN] for row in _near_rows(str(value), column)})[:SHOWN]
+    hint = f" Values that look alike stand in rows {', '.join(map(str, near))}." if near else ""
+    return (
+        f"{len(missing)} {of_how_many} match no row in {name!r}: {shown}.{hint} Correct them, or pass "
+        "`allow_missing=True` to forget the rows of the others."
+    )
+
+
+def _near_rows(value: str, column: pa.ChunkedArray) -> list[int]:
+    """Positions of rows whose value looks like another one. Positions, since the values may be personal data."""
+
+    def plain(text: Any) -> str:
+        return re.sub(r"[\W_]+", "", str(text)).casefold()
+
+    unique = pc.unique(column).to_pylist()
+    same = [one for one in unique if one is not None and plain(one) == plain(value)]
+    if not same:
+        spelled = {str(one): one for one in unique[:_COMPARED] if one is not None}
+        same = [spelled[one] for one in difflib.get_close_matches(value, spelled, SHOWN, cutoff=0.8)]
+    return [pc.index(column, pa.scalar(one, column.type)).as_py() for one in same[:SHOWN]]
+
+
+def _contains(column: pa.ChunkedArray, phrase: Phrase) -> np.ndarray:
+    if isinstance(phrase, str):
+        return pc.fill_null(pc.match_substring(column, phrase), False).to_numpy().astype(bool)
+    found = (
+        text is not None and phrase.search(text) is not None for chunk in column.chunks for text in chunk.to_pylist()
+    )
+    return np.fromiter(found, dtype=bool, count=len(column))
+
+
+def _unmatched(name: str, unmatched: list[Phrase], column: pa.ChunkedArray) -> str:
+    shown = ", ".join(repr(one.pattern if isinstance(one, re.Pattern) else one) for one in unmatched[:SHOWN])
+    words = [one for one in unmatched if isinstance(one, str)]
+    other_case = [_contains(column, re.compile(re.escape(one), re.IGNORECASE)) for one in words]
+    rows = np.flatnonzero(np.logical_or.reduce(other_case)) if words else np.empty(0, dtype=int)
+    if rows.size:
+        hint = (
+            f" In other letters' case, {rows.size} rows do, such as row {rows[0]}: "
+            "`re.compile(re.escape(...), re.IGNORECASE)` finds them."
+        )
+    else:
+        near = sorted({row for phrase in words[:SHOWN] for row in _near_texts(phrase, column)})[:SHOWN]
+        hint = f" Rows {', '.join(map(str, near))} have words that look alike." if near else ""
+    return f"No text in {name!r} contains {shown}.{hint} Capitals, spaces and punctuation count."
+
+
+def _near_texts(phrase: str, column: pa.ChunkedArray) -> list[int]:
+    """Positions of some texts with as many words in a row as the phrase has, that look like it."""
+    length, near = len(phrase.split()), []
+    for position, text in enumerate(column.slice(0, _COMPARED).to_pylist()):
+        words = re.findall(r"\w+", (text or "").casefold())
+        runs = {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
+        if difflib.get_close_matches(phrase.casefold(), runs, 1, cutoff=0.8):
+            near.append(position)
+            if len(near) == SHOWN:
+                break
+    return near
