@@ -1,0 +1,1 @@
+"""The command line `mixunlearn`, thin over the library."""

@@ -1,0 +1,106 @@
+"""`mixunlearn run`: forget, evaluate before and after, save the model and the results."""
+
+import contextlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transformers import PrinterCallback, Trainer
+
+from ..errors import UnlearningError
+from ..evaluation.measure import memorisation, outputs_of, scores_of
+from ..files import write_json
+from ..planning.memory import MemoryPeak
+from ..trainer.checks import claim_output_dir
+from ..trainer.config import MixUnlearnConfig
+from .clock import Clock
+from .options import DataOptions, PlanOptions, RequestOptions
+from .request import Prepared, prepare
+from .tables import request_table, scores_table
+
+RESULTS_NAME = "unlearning_results.json"
+PACKAGES = ("mixunlearn-hf", "torch", "transformers", "datasets", "accelerate")
+
+
+def run(
+    data: DataOptions, request: RequestOptions, training: MixUnlearnConfig, _: PlanOptions
+) -> dict[str, Any] | None:
+    """Carry a request out. Gives the results in the main process, after they were written."""
+    clock = Clock()
+    resumes = str(training.resume_from_checkpoint or "")
+    if not resumes:
+        claim_output_dir(str(training.output_dir), training.overwrite_output_dir)
+    try:
+        prepared = prepare(data, request, training)
+        record = prepared.splits.digest(request.digest_key)
+        trainer = prepared.trainer(training)
+    except UnlearningError:
+        with contextlib.suppress(OSError):
+            Path(str(training.output_dir)).rmdir()  # unless something was in it
+        raise
+    trainer.remove_callback(PrinterCallback)
+    clock.lap("preparing")
+    with MemoryPeak() as peak:
+        before = evaluate(trainer, prepared, data, training)
+        clock.lap("evaluation")
+        trainer.train(resume_from_checkpoint=True if resumes.lower() == "true" else resumes or None)
+        clock.lap("training")
+        after = evaluate(trainer, prepared, data, training)
+        clock.lap("evaluation")
+        trainer.save_model()
+        clock.lap("saving")
+    if not trainer.is_world_process_zero():
+        return None
+    results = {
+        "format": 1,
+        "method": "mixunlearn",
+        "model": data.model,
+        "request": record.to_dict(),
+        "related": None if prepared.related is None else prepared.related.counts(),
+        "evaluation": {"before": before, "after": after},
+        "training": {"steps": trainer.state.global_step, "settings": _settings(training)},
+        "seconds": clock.rounded(),
+        "peak_memory_bytes": peak.bytes,
+        "packages": {name: version(name) for name in PACKAGES},
+    }
+    write_json(Path(str(training.output_dir), RESULTS_NAME), results)
+    if training.push_to_hub:
+        trainer.push_to_hub()
+    return results
+
+
+def evaluate(trainer: Trainer, prepared: Prepared, data: DataOptions, training: MixUnlearnConfig) -> dict[str, Any]:
+    """Scores of each set, and whether the loss tells the forget rows from unseen ones."""
+    sets = prepared.measured(data.max_eval_rows, training.seed)
+    outputs = {name: outputs_of(trainer, rows) for name, rows in sets.items()}
+    return {
+        "sets": scores_of(outputs, prepared.going),
+        "memorisation": memorisation(outputs["forget"], outputs["test"]) if "test" in outputs else None,
+    }
+
+
+def _settings(training: MixUnlearnConfig) -> dict[str, Any]:
+    """Settings that are not the library's defaults, paths and secrets aside."""
+    defaults = MixUnlearnConfig(output_dir=training.output_dir).to_dict()
+    hidden = ("dir", "path", "token", "hub_", "run_name", "resume", "logging_", "report_to", "overwrite")
+    return {
+        name: value
+        for name, value in training.to_dict().items()
+        if value != defaults[name] and not any(word in name for word in hidden)
+    }
+
+
+def show(results: dict[str, Any]) -> str:
+    seconds = results["seconds"]
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items() if name != "total")
+    memory = results["peak_memory_bytes"] / 1e9
+    return "\n".join(
+        [
+            request_table(results["request"]),
+            "",
+            scores_table(results["evaluation"]),
+            "",
+            f"{results['training']['steps']} steps in {seconds['total']:.1f} s ({parts}), at most {memory:.1f} GB.",
+            f"The model and {RESULTS_NAME} are saved.",
+        ]
+    )

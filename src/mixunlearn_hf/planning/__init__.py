@@ -1,0 +1,1 @@
+"""What a request will do and cost, before it is carried out."""
