@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -198,7 +199,8 @@ def _print_help(command: str, everything: bool) -> None:
             ours = one.name not in _INHERITED or one.default != _INHERITED[one.name]
             if one.init and (ours or everything or one.name in ("output_dir", "num_train_epochs", "seed")):
                 default = "" if one.default in (None, dataclasses.MISSING) else f" [{one.default}]"
-                lines.append(f"  {one.name:<28} {_one_line(one.metadata.get('help', ''))}{default}")
+                text = f"{_one_line(one.metadata.get('help', ''))}{default}"
+                lines += textwrap.wrap(text, 110, initial_indent=f"  {one.name:<28} ", subsequent_indent=" " * 31)
         print(f"\n{section}: {_one_line(str(options.__doc__))}", *lines, sep="\n")
     if not everything:
         print("\nAll settings of transformers' TrainingArguments belong to training too: --help_all lists them.")

@@ -1,8 +1,8 @@
 """What is refused before any training starts."""
 
-import hashlib
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from torch import nn
 from transformers.utils import logging
 
+from ..data.digests import row_digests
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, OutputExistsError, UnsupportedModelError
 
@@ -94,7 +95,8 @@ def check_unshared(first: Rows, second: Rows) -> None:
         raise DataError(
             f"`{first.name}` and `{second.name}` share {shared} rows. The objective would treat the same rows in "
             "two ways and its loss would still look normal. Build the sets with `split_forget_retain`; where the data "
-            "hold the same row twice, remove the copies, or keep them with `allow_shared_rows=True`."
+            "hold the same row twice, forget the copies too, with `find_related(splits).move_to_forget(splits)` (in a "
+            "file of settings: `related: move`), or keep them with `allow_shared_rows=True`."
         )
 
 
@@ -109,17 +111,9 @@ def count_shared_rows(first: Any, second: Any) -> int:
         and name not in ("label", "labels", "label_ids")
         and not isinstance(first.features[name], datasets.ClassLabel)
     ]
-    digests = set(_digests(first, columns))
-    return sum(digest in digests for digest in _digests(second, columns))
-
-
-def _digests(dataset: datasets.Dataset, columns: list[str]) -> list[bytes]:
-    """One digest a row of its stored bytes; images are not decoded and transforms are not run."""
-    digests = []
-    for table in dataset.with_format("arrow", columns=columns).iter(batch_size=1000):
-        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
-        digests += [hashlib.blake2b(repr(row).encode(), digest_size=16).digest() for row in rows]
-    return digests
+    key = secrets.token_bytes(32)  # the digests are compared and forgotten
+    digests = set(row_digests(first, columns, key))
+    return sum(digest in digests for digest in row_digests(second, columns, key))
 
 
 def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> None:
