@@ -21,6 +21,16 @@ def table(labels: list[Any] | None = None, feature: Any = None, column: str = "l
     return datasets.Dataset.from_dict(columns, features=features)
 
 
+def splits_of(*names: str) -> datasets.DatasetDict:
+    """Splits with ids of their own: 0 to 11 in the first, 100 to 111 in the second, and so on."""
+    parts = {name: table().to_dict() for name in names}
+    for number, part in enumerate(parts.values()):
+        part["id"] = [100 * number + row for row in part["id"]]
+    return datasets.DatasetDict(
+        {name: datasets.Dataset.from_dict(part, features=table().features) for name, part in parts.items()}
+    )
+
+
 def ids(rows: datasets.Dataset) -> list[int]:
     return list(rows.with_format(None)["id"])
 
@@ -144,6 +154,121 @@ def test_fraction_does_not_take_the_first_rows() -> None:
     assert forgotten(table([0] * 50), fraction=0.5) != list(range(25))
 
 
+@pytest.mark.parametrize(("per_class", "zeros"), [(None, {8}), (True, {8}), (False, set(range(17)))])
+def test_per_class_decides_whether_each_class_gives_its_share(per_class: bool | None, zeros: set[int]) -> None:
+    counts = set()
+    for seed in range(5):
+        forget = split_forget_retain(table([0] * 20 + [1] * 20), fraction=0.4, per_class=per_class, seed=seed)[
+            "forget"
+        ]
+        assert len(forget) == 16
+        counts.add(list(forget["label"]).count(0))
+    assert counts <= zeros and (per_class is not False or len(counts) > 1)
+
+
+def test_fraction_is_taken_of_each_class_of_words() -> None:
+    rows = table(["cat"] * 10 + ["dog"] * 20 + [None] * 10, datasets.Value("string"))
+    forget = list(split_forget_retain(rows, fraction=0.3)["forget"]["label"])
+    assert [forget.count(label) for label in ("cat", "dog", None)] == [3, 6, 3]
+
+
+@pytest.mark.parametrize("request_", [{"where": lambda row: row["id"] > 3}, {"indices": range(4, 12)}])
+def test_fraction_is_taken_of_what_the_others_match(request_: dict[str, Any]) -> None:
+    splits = split_forget_retain(table(), fraction=0.5, per_class=False, **request_)
+    assert len(splits["forget"]) == 4 and min(ids(splits["forget"])) > 3
+    assert [one["rows"] for one in splits.record.selectors] == [8, 4]
+
+
+# ---- other splits ----
+
+
+def test_other_splits_stay_as_they_are() -> None:
+    data = splits_of("validation", "train", "test")
+    splits = split_forget_retain(data, classes=["dog"])
+    assert list(splits) == ["forget", "retain", "validation", "test"]
+    assert ids(splits["forget"]) == [101, 104, 107, 110]
+    assert all(splits[name] is data[name] for name in ("validation", "test"))
+    assert list(data) == ["validation", "train", "test"]
+
+
+def test_split_that_the_model_was_trained_on_can_be_named() -> None:
+    splits = split_forget_retain(splits_of("train", "dev"), indices=[0], split="dev")
+    assert (ids(splits["forget"]), ids(splits["train"])) == ([100], list(range(12)))
+    assert list(split_forget_retain(splits_of("forget", "test"), indices=[0], split="forget")) == [
+        "forget",
+        "retain",
+        "test",
+    ]
+
+
+# ---- holdout ----
+
+
+def test_holdout_can_be_a_data_set() -> None:
+    unseen = table().select([3, 4])
+    for data, others in ((table(), []), (splits_of("train", "test"), ["test"])):
+        splits = split_forget_retain(data, classes=["dog"], holdout=unseen)
+        assert splits["holdout"] is unseen
+        assert list(splits) == ["forget", "retain", "holdout", *others]
+        assert splits.record.rows["holdout"] == 2
+        assert len(splits["forget"]) + len(splits["retain"]) == 12
+
+
+@pytest.mark.parametrize("name", ["test", "holdout"])
+def test_holdout_can_be_a_split(name: str) -> None:
+    splits = split_forget_retain(splits_of("train", name, "dev"), classes=["dog"], holdout=name)
+    assert list(splits) == ["forget", "retain", "holdout", "dev"]
+    assert ids(splits["holdout"]) == list(range(100, 112))
+
+
+def test_share_held_out_of_test_leaves_it_and_train_alone() -> None:
+    data = splits_of("train", "test")
+    splits = split_forget_retain(data, classes=["dog"], holdout=0.25)
+    assert list(splits) == ["forget", "retain", "holdout", "test"]
+    assert sorted(ids(splits["holdout"]) + ids(splits["test"])) == ids(data["test"])
+    assert sorted(splits["holdout"]["label"]) == [0, 1, 2]  # a quarter of each class
+    assert sorted(ids(splits["forget"]) + ids(splits["retain"])) == ids(data["train"])
+
+
+@pytest.mark.parametrize("request_", [{"classes": ["dog"]}, {"fraction": 0.5}, {"indices": range(6)}])
+def test_share_held_out_of_the_data_set_itself_is_in_no_other_part(request_: dict[str, Any]) -> None:
+    splits = split_forget_retain(table(), holdout=0.25, **request_)
+    assert list(splits) == ["forget", "retain", "holdout"]
+    assert len(splits["holdout"]) == 3
+    assert sorted(row for part in splits.values() for row in ids(part)) == list(range(12))
+
+
+def test_holding_out_of_the_training_data_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    split_forget_retain(splits_of("train", "test"), indices=[0], holdout=0.25)
+    assert caplog.text == ""
+    split_forget_retain(table(), indices=list(range(6)), holdout=0.25)
+    assert "unseen only by a model that is trained on the forget and the retain set after this" in caplog.text
+
+
+def test_indices_mean_positions_of_the_data_set_that_was_given() -> None:
+    """Not of what is left once rows are held out."""
+    for seed in range(10):
+        splits = split_forget_retain(table(), indices=[1, 5, 8, 11], holdout=0.25, seed=seed)
+        held = ids(splits["holdout"])
+        assert ids(splits["forget"]) == [row for row in (1, 5, 8, 11) if row not in held]
+        assert splits.record.selectors[0]["rows"] == len(splits["forget"])
+
+
+def test_request_for_held_out_rows_alone_is_refused() -> None:
+    with pytest.raises(SplitError, match="`indices` matches none of the 9 rows that are not held out"):
+        for seed in range(30):
+            split_forget_retain(table(), indices=[4], holdout=0.25, seed=seed)
+
+
+def test_seed_chooses_the_held_out_rows_and_not_those_of_the_request() -> None:
+    def held(seed: int, **request: Any) -> list[int]:
+        return ids(split_forget_retain(table([0] * 50), holdout=0.3, seed=seed, **request)["holdout"])
+
+    first = held(3, fraction=0.5)
+    assert first == held(3, fraction=0.5) == held(3, indices=range(10))
+    assert any(held(seed, fraction=0.5) != first for seed in (4, 5))
+
+
 # ---- the same request, the same rows ----
 
 
@@ -219,16 +344,40 @@ def test_splits_share_the_data_of_the_original(labels: list[int]) -> None:
 # ---- refusals ----
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
-    "a dictionary of splits": (
-        lambda: datasets.DatasetDict(train=table()),
+    "no splits": (datasets.DatasetDict, {"classes": [0]}, SplitError, r"no split 'train' among \[\]"),
+    "a split that is not there": (
+        lambda: splits_of("train", "test"),
+        {"classes": [0], "split": "dev"},
+        SplitError,
+        r"no split 'dev' among \['train', 'test'\]. Set `split`",
+    ),
+    "a split called forget": (
+        lambda: splits_of("train", "forget"),
         {"classes": [0]},
         SplitError,
-        r"one `datasets.Dataset`, got DatasetDict.*`dataset\['train'\]`",
+        r"has a split 'forget' already.*Rename it, or pass `dataset\['train'\]`",
     ),
-    "a stream": (lambda: table().to_iterable_dataset(), {"classes": [0]}, SplitError, "got IterableDataset"),
+    "a split called holdout": (
+        lambda: splits_of("train", "test", "holdout"),
+        {"classes": [0], "holdout": "test"},
+        SplitError,
+        "has a split 'holdout' already",
+    ),
+    "streams": (
+        lambda: datasets.IterableDatasetDict(train=table().to_iterable_dataset()),
+        {"classes": [0]},
+        SplitError,
+        "got IterableDatasetDict: rows of a stream have no position",
+    ),
+    "a stream": (
+        lambda: table().to_iterable_dataset(),
+        {"classes": [0]},
+        SplitError,
+        r"got IterableDataset: .*`Dataset.from_list\(list",
+    ),
     "a list": (lambda: [{"text": CANARY, "label": 0}], {"classes": [0]}, SplitError, "got list"),
     "no rows": (lambda: table([]), {"classes": [0]}, SplitError, "no rows: there is nothing to forget"),
-    "nothing asked": (table, {}, SplitError, "`classes=`, `fraction=`, or both"),
+    "nothing asked": (table, {}, SplitError, "Say what to forget: `classes=`, `indices=`, .*or several"),
     "no class": (table, {"classes": []}, SplitError, "forget"),
     "a share of no class": (table, {"classes": [], "fraction": 0.5}, SplitError, "forget"),
     "no labels": (
@@ -280,6 +429,51 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], type[Exception], str]] = {
     "fraction above 1": (table, {"fraction": 40}, SplitError, "got 40"),
     "fraction below 0": (table, {"fraction": -0.4}, SplitError, "got -0.4"),
     "fraction nan": (table, {"fraction": float("nan")}, SplitError, "got nan"),
+    "holdout that is no split": (
+        lambda: splits_of("train", "test"),
+        {"classes": [0], "holdout": "dev"},
+        SplitError,
+        r"names the split 'dev', and the other splits are \['test'\]",
+    ),
+    "holdout that was trained on": (
+        lambda: splits_of("train", "test"),
+        {"classes": [0], "holdout": "train"},
+        SplitError,
+        r"names the split 'train', and the other splits are \['test'\]",
+    ),
+    "name of a holdout without splits": (
+        table,
+        {"classes": [0], "holdout": "test"},
+        SplitError,
+        r"other splits are \[\]",
+    ),
+    "share of no test split": (
+        lambda: splits_of("train", "dev"),
+        {"classes": [0], "holdout": 0.5},
+        SplitError,
+        r"A share of the split 'test' would be held out, and the other splits are \['dev'\]",
+    ),
+    "holdout of other columns": (
+        table,
+        {"classes": [0], "holdout": datasets.Dataset.from_dict({"id": [1], "text": [CANARY]})},
+        SplitError,
+        "`holdout` lacks the column 'label'",
+    ),
+    "all held out": (table, {"classes": [0], "holdout": 0.99}, SplitError, r"`holdout=0.99` would take all 12 rows"),
+    "holdout 1": (
+        table,
+        {"classes": [0], "holdout": 1},
+        SplitError,
+        "`holdout` must.*strictly between 0 and 1, got 1",
+    ),
+    "holdout true": (table, {"classes": [0], "holdout": True}, SplitError, "a share, got bool"),
+    "holdout of rows": (table, {"classes": [0], "holdout": [1, 2]}, SplitError, "a share, got list"),
+    "per class without labels": (
+        lambda: table().remove_columns("label"),
+        {"fraction": 0.5, "per_class": True},
+        SplitError,
+        r"`per_class` needs labels.*\['id', 'text'\]",
+    ),
     "every class": (table, {"classes": NAMES}, SplitError, "all 12 rows. Nothing would be left to retain"),
     "half of one row": (lambda: table([0]), {"fraction": 0.5}, SplitError, "all 1 rows"),
 }

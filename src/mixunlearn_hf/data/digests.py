@@ -3,6 +3,7 @@
 A plain hash would not do: who guesses a row could hash the guess and see whether it was forgotten.
 """
 
+import datetime
 import hmac
 import json
 import secrets
@@ -20,7 +21,9 @@ from ..errors import OutputExistsError, SplitError
 from ..files import write_text
 
 ALGORITHM = "sha256"  # of the HMAC, RFC 2104
-MEDIA = (datasets.Audio, datasets.Image, datasets.Video)
+MEDIA = tuple(  # stored as bytes and path
+    getattr(datasets, name) for name in ("Audio", "Image", "Mesh", "Nifti", "Pdf", "Video") if hasattr(datasets, name)
+)
 DigestKey = bytes | str | Path
 _FORMAT = "mixunlearn row digests 1"
 
@@ -44,7 +47,10 @@ def load_key(key: DigestKey | None = None) -> bytes:
             except OutputExistsError:  # another process was faster
                 pass
         if not path.is_file():
-            raise SplitError(f"There is no file {str(path)!r} with the key of the digests. `digest_key` names it.")
+            raise SplitError(  # without the name: who passes the key itself as text would read it in a log
+                "`digest_key` names a file with the key of the digests, and there is no such file. A key itself is "
+                "passed as bytes."
+            )
         found, where = path.read_bytes().strip(), repr(str(path))
     if len(found) < 16:
         raise SplitError(f"The key of the digests, {where}, has {len(found)} bytes. It needs 16 or more, at random.")
@@ -65,7 +71,7 @@ def row_digests(dataset: datasets.Dataset, columns: Sequence[str], key: bytes) -
     Raises:
         SplitError: a file that a row names cannot be read.
     """
-    names = sorted(columns)
+    names = sorted(set(columns))
     return [hmac.digest(key, canonical_bytes(values), ALGORITHM) for values in _rows(dataset, names)]
 
 
@@ -89,9 +95,14 @@ def write_digests(
         OutputExistsError: the file is there.
         SplitError: there is no such column, or the key cannot be used.
     """
-    key, columns = load_key(key), sorted(dataset.column_names if columns is None else columns)
+    if not isinstance(dataset, datasets.Dataset):
+        raise SplitError(f"Expected a `datasets.Dataset`, got {type(dataset).__name__}. Pass one split of it.")
+    named = [columns] if isinstance(columns, str) else columns
+    key, columns = load_key(key), sorted(set(dataset.column_names if named is None else named))
+    if not columns:
+        raise SplitError("`columns` is empty: without any, all rows are the same.")
     require_columns(dataset, columns)
-    header = {"format": _FORMAT, "hmac": ALGORITHM, "key": key_id(key), "columns": columns}
+    header = {"format": _FORMAT, "hmac": ALGORITHM, "key": key_id(key), "columns": columns, "rows": len(dataset)}
     lines = [json.dumps(header), *(digest.hex() for digest in row_digests(dataset, columns, key))]
     write_text(path, "\n".join(lines) + "\n", overwrite=False)
 
@@ -109,7 +120,7 @@ def read_digests(path: str | Path, key: bytes) -> tuple[list[str], list[bytes]]:
             raise ValueError
         made_with, columns = header["key"], list(header["columns"])
         digests = [bytes.fromhex(line) for line in lines]
-        if any(len(digest) != 32 for digest in digests):
+        if len(digests) != header["rows"] or any(len(digest) != 32 for digest in digests):  # cut short
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError):
         raise SplitError(
@@ -134,23 +145,40 @@ def require_columns(dataset: datasets.Dataset, columns: Sequence[str]) -> None:
 
 def _rows(dataset: datasets.Dataset, columns: list[str]) -> Iterator[list[Any]]:
     """The stored values of some columns, row by row."""
-    media = [isinstance(dataset.features[name], MEDIA) for name in columns]
+    features = [dataset.features[name] if _holds_media(dataset.features[name]) else None for name in columns]
     # `iter` copies a batch of rows that were selected; few of them where rows are large
-    batches = dataset.with_format("arrow", columns=columns).iter(batch_size=100 if any(media) else 1000)
+    batches = dataset.with_format("arrow", columns=columns).iter(batch_size=100 if any(features) else 1000)
     for table in batches:
         for scalars in zip(*(table[name] for name in columns), strict=True):
             values = [scalar.as_py() for scalar in scalars]
-            yield [_content(value) if is_media else value for value, is_media in zip(values, media, strict=True)]
+            yield [
+                value if feature is None else _content(value, feature)
+                for value, feature in zip(values, features, strict=True)
+            ]
 
 
-def _content(media: dict[str, Any] | None) -> bytes | None:
-    """Encoded bytes of an image, a sound or a video, wherever they are."""
-    if media is None or media.get("bytes") is not None:
-        return None if media is None else media["bytes"]
+def _holds_media(feature: Any) -> bool:
+    if isinstance(feature, (datasets.List, datasets.LargeList)):
+        return _holds_media(feature.feature)
+    return any(map(_holds_media, feature.values())) if isinstance(feature, dict) else isinstance(feature, MEDIA)
+
+
+def _content(value: Any, feature: Any) -> Any:
+    """A value with the encoded bytes of images, sounds and videos in their place, wherever they are."""
+    if value is None or not _holds_media(feature):
+        return value
+    if isinstance(feature, dict):
+        return {name: _content(value[name], one) for name, one in feature.items()}
+    if not isinstance(feature, MEDIA):
+        return [_content(one, feature.feature) for one in value]
+    return value["bytes"] if value["bytes"] is not None else _file_content(value["path"])
+
+
+def _file_content(path: Any) -> bytes:
     try:
-        with fsspec.open(media["path"], "rb") as file:
+        with fsspec.open(path, "rb") as file:
             return file.read()
-    except (OSError, TypeError, ValueError, KeyError):
+    except (OSError, TypeError, ValueError, KeyError, AttributeError, ImportError):  # as the file system has it
         raise SplitError("A row names a file that cannot be read. Mend the data set, or remove such rows.") from None
 
 
@@ -171,6 +199,8 @@ def canonical_bytes(value: Any) -> bytes:
     elif isinstance(value, dict):
         kind = b"d"
         content = b"".join(canonical_bytes(key) + canonical_bytes(value[key]) for key in sorted(value))
+    elif isinstance(value, datetime.timedelta):  # ten hours are not ten o'clock
+        kind, content = b"t", str(value).encode()
     else:  # dates, times, decimals
         kind, content = b"o", str(value).encode()
     return kind + len(content).to_bytes(8, "little") + content

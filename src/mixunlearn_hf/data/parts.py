@@ -9,7 +9,7 @@ import datasets
 import numpy as np
 from huggingface_hub import HfApi
 
-from ..errors import SplitError
+from ..errors import DataError, SplitError
 from ..files import write_text
 from .digests import DigestKey, digest_of_all, key_id, load_key, row_digests
 from .record import RECORD_NAME, SplitRecord
@@ -65,8 +65,9 @@ class ForgetRetainSplits(datasets.DatasetDict):
 
     def save_to_disk(self, dataset_dict_path: Any, *args: Any, **kwargs: Any) -> None:
         """As [`~datasets.DatasetDict.save_to_disk`], with the record and its digests beside the splits."""
+        record = self._digested()  # first: what cannot be read leaves nothing half saved
         super().save_to_disk(dataset_dict_path, *args, **kwargs)
-        write_text(Path(dataset_dict_path, RECORD_NAME), self._digested().to_json())
+        write_text(Path(dataset_dict_path, RECORD_NAME), record.to_json())
 
     @staticmethod
     def load_from_disk(dataset_dict_path: Any, *args: Any, **kwargs: Any) -> "ForgetRetainSplits":
@@ -77,13 +78,14 @@ class ForgetRetainSplits(datasets.DatasetDict):
 
     def push_to_hub(self, repo_id: str, *args: Any, **kwargs: Any) -> Any:
         """As [`~datasets.DatasetDict.push_to_hub`], with the record. Mind who can read the forget rows there."""
+        record = self._digested()
         pushed = super().push_to_hub(repo_id, *args, **kwargs)
         HfApi(token=kwargs.get("token")).upload_file(
-            path_or_fileobj=self._digested().to_json().encode(),
+            path_or_fileobj=record.to_json().encode(),
             path_in_repo=RECORD_NAME,
             repo_id=repo_id,
             repo_type="dataset",
-            revision=kwargs.get("revision"),
+            revision=getattr(pushed, "pr_revision", None) or kwargs.get("revision"),
         )
         return pushed
 
@@ -118,8 +120,15 @@ def move_to_forget(
 
 def numbered_labels(rows: datasets.Dataset, label_column: str | None) -> np.ndarray | None:
     """Class numbers of all rows, where there are any; labels that are text could be anything."""
-    name = find_label_column(rows, label_column if label_column in rows.column_names else None)
-    return None if name is None or is_text(rows.features[name]) else stored_labels(rows, name)
+    if label_column is not None and label_column not in rows.column_names:
+        return None
+    name = find_label_column(rows, label_column)
+    if name is None or is_text(rows.features[name]):
+        return None
+    try:
+        return stored_labels(rows, name)
+    except DataError:  # several labels a row, or measurements
+        return None
 
 
 def _count_classes(rows: datasets.Dataset, label_column: str | None, labels: np.ndarray | None) -> dict[str, int]:

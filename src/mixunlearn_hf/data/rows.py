@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from transformers import PreTrainedTokenizerBase
+from transformers.tokenization_utils_base import LARGE_INTEGER
 
 from ..errors import DataError
 
@@ -31,7 +32,8 @@ class Rows(torch.utils.data.Dataset):
         processing_class: image processor or tokenizer, needed for raw images or text only.
         label_column (`str`): found by itself where it is called `labels` or `label`, or is the only `ClassLabel`.
         name (`str`): how error messages call the data set.
-        max_length (`int`): longest row the model takes, in tokens; longer raw text is cut.
+        max_length (`int`): longest row the model takes, in tokens; longer raw text is cut, also at the tokenizer's
+            `model_max_length`.
     """
 
     def __init__(
@@ -162,9 +164,9 @@ class Rows(torch.utils.data.Dataset):
             )
         self.dataset = self.dataset.with_format(None).select_columns(raw)
         if kind == "text":
-            return lambda batch: dict(
-                processing_class(list(batch[raw[0]]), truncation=True, max_length=self.max_length)
-            )
+            longest = min(self.max_length or processing_class.model_max_length, processing_class.model_max_length)
+            limit = longest if longest < LARGE_INTEGER else None  # what a tokenizer without a limit says
+            return lambda batch: dict(processing_class(list(batch[raw[0]]), truncation=True, max_length=limit))
         return lambda batch: dict(processing_class([_in_colour(image, processing_class) for image in batch[raw[0]]]))
 
 

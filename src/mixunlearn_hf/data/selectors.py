@@ -45,6 +45,8 @@ def by_classes(dataset: datasets.Dataset, classes: Any, label_column: str | None
         raise SplitError("`classes` is empty: name at least one class to forget.")
     labels = class_labels(dataset, name)
     present = set(labels) if labels.dtype == object else set(np.unique(labels).tolist())
+    if not all(isinstance(one, (str, int, float, np.number)) for one in wanted):
+        raise SplitError("`classes` must be names or numbers of classes, one or a list of them.")
     ids: list[Any] = [_class_id(dataset, name, one, present - {None, NO_LABEL}) for one in wanted]
     names = class_names(dataset, name)
     known = [names[i] for i in ids] if names else ids  # in a column of text, anything could stand
@@ -54,7 +56,10 @@ def by_classes(dataset: datasets.Dataset, classes: Any, label_column: str | None
 
 def by_indices(dataset: datasets.Dataset, indices: Iterable[int]) -> Selection:
     """Rows by their position."""
-    wanted = np.asarray(list(indices))
+    try:
+        wanted = np.asarray(as_list(indices))
+    except ValueError:  # lists of different length
+        raise SplitError("`indices` must be whole numbers, one a row, got lists of them.") from None
     if wanted.size == 0:
         raise SplitError("`indices` is empty: name at least one row to forget.")
     if wanted.dtype.kind not in "iu" or wanted.ndim != 1:
@@ -77,6 +82,12 @@ def by_values(dataset: datasets.Dataset, name: str, values: Any, allow_missing: 
     """Rows with one of some values in a column, such as those of some users."""
     require_columns(dataset, [name])
     column = arrow_column(dataset, name)
+    if pa.types.is_nested(column.type):
+        raise SplitError(
+            f"`values` needs a column with one value a row, and {name!r} holds {column.type}. Use `where=`."
+        )
+    if pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type):
+        column = column.cast(pa.int64())  # a number too large for the column is one that no row has
     given = as_list(values)
     if not given:
         raise SplitError("`values` is empty: name at least one value to forget.")
@@ -102,7 +113,9 @@ def by_phrases(dataset: datasets.Dataset, phrases: Any, text_column: str | None,
     require_columns(dataset, [name])
     if not is_text(dataset.features[name]):
         raise SplitError(f"`contains` needs a column of text, and {name!r} holds none. Text stands in {texts}.")
-    wanted: list[Phrase] = [phrases] if isinstance(phrases, (str, re.Pattern)) else list(phrases)
+    wanted: list[Phrase] = as_list(phrases)
+    if not all(isinstance(one.pattern if isinstance(one, re.Pattern) else one, str) for one in wanted):
+        raise SplitError("`contains` must be phrases or regular expressions of text (`re.compile(...)`).")
     if not wanted or any((one.pattern if isinstance(one, re.Pattern) else one) == "" for one in wanted):
         raise SplitError("`contains` is empty, or holds an empty phrase, which every text contains.")
     column = arrow_column(dataset, name)
@@ -168,7 +181,8 @@ def by_digests(dataset: datasets.Dataset, path: str | Path, key: bytes, allow_mi
 
 def arrow_column(dataset: datasets.Dataset, name: str) -> pa.ChunkedArray:
     """A stored column as Arrow has it, in the order of the rows; no other column is read."""
-    return dataset.select_columns([name]).with_format("arrow")[:][name]
+    column = dataset.select_columns([name]).with_format("arrow")[:][name]
+    return column.cast(pa.large_string()) if pa.types.is_string_view(column.type) else column  # few functions take it
 
 
 def class_labels(dataset: datasets.Dataset, name: str) -> np.ndarray:
@@ -228,6 +242,9 @@ class _LazyRow(Mapping[str, Any]):
             return batch.read[name][self._position - batch.rows.start]
         return batch.value(name, self._position)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._batch.columns  # that of `Mapping` reads the value
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._batch.columns)
 
@@ -242,6 +259,8 @@ def _class_id(dataset: datasets.Dataset, column: str, name: str | int, known: se
     """The value of the label column that stands for class `name`; `known` are those that rows have."""
     names = class_names(dataset, column)
     value = names.index(name) if names is not None and name in names else name
+    if value not in known and isinstance(value, str) and value.isdecimal() and not is_text(dataset.features[column]):
+        value = int(value)  # as a command line has it
     if value not in known:
         near: list[str] = []
         if names is not None:
@@ -256,20 +275,27 @@ def _class_id(dataset: datasets.Dataset, column: str, name: str | int, known: se
             described = f"{len(known)} different ones"
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise SplitError(f"No row has the class {name!r}. Classes in {column!r}: {described}.{hint}")
-    return value
+    return value if isinstance(value, str) else int(value)
 
 
 def _as_type(value: Any, type_: pa.DataType, name: str) -> Any:
     """A value as the column holds it: ids from a file or a command line are text, also where it holds numbers."""
     try:
-        if pa.types.is_integer(type_) and not isinstance(value, bool) and int(value) == float(value):
-            return int(value)
+        if value is None:  # one empty line in a list of ids is no request for all rows without an id
+            raise TypeError
+        if pa.types.is_integer(type_) and not isinstance(value, (bool, np.bool_)):
+            if not isinstance(value, str) and value % 1 != 0:  # Arrow would cut it to a number that was not asked for
+                raise ValueError
+            value = int(value)
         if (pa.types.is_string(type_) or pa.types.is_large_string(type_)) and isinstance(
             value, (str, int, np.integer)
         ):
             return str(value)
-        return pa.scalar(value, type_).as_py()
-    except (TypeError, ValueError, pa.ArrowException):
+        typed = pa.scalar(value, type_).as_py()
+        if pa.types.is_temporal(type_) and typed != value:  # here too: noon would become the day
+            raise ValueError
+        return typed
+    except (TypeError, ValueError, OverflowError, pa.ArrowException):
         raise SplitError(
             f"One of the `values` is of the type {type(value).__name__}, and the column {name!r} holds {type_}."
         ) from None

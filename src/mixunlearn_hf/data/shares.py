@@ -29,8 +29,8 @@ def share(
     chosen: np.ndarray, fraction: float, labels: np.ndarray | None, rng: np.random.Generator, name: str = "fraction"
 ) -> np.ndarray:
     """A random `fraction` of the chosen rows, class by class where there are labels."""
-    if not 0 < fraction < 1:
-        raise SplitError(f"`{name}` must lie strictly between 0 and 1, got {fraction}.")
+    if not isinstance(fraction, (int, float, np.floating)) or not 0 < fraction < 1:
+        raise SplitError(f"`{name}` must be a number and lie strictly between 0 and 1, got {fraction}.")
     candidates = np.flatnonzero(chosen)
     groups = (
         [candidates]

@@ -1,6 +1,7 @@
 """Split a data set into what must be forgotten and what stays."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..errors import SplitError
 from .digests import DigestKey, load_key
 from .parts import ForgetRetainSplits, move_to_forget, numbered_labels
+from .rows import find_label_column
 from .selectors import (
     Phrase,
     Selection,
@@ -92,6 +94,7 @@ def split_forget_retain(
         (['b', 'c'], ['a', 'd'])
     """
     rows, others = _trained_on(dataset, split, holdout)
+    find_label_column(rows, label_column)  # a name that is none is refused, whoever would use it
     held = np.zeros(len(rows), dtype=bool)
     if holdout is not None:
         held, others = set_aside(rows, others, holdout, label_column, seed)
@@ -121,13 +124,19 @@ def split_forget_retain(
             "Say what to forget: `classes=`, `indices=`, `column=` with `values=`, `contains=`, `where=`, "
             "`mask_column=`, `digests=`, `fraction=`, or several."
         )
+    selected = [replace(one, mask=one.mask & ~held) for one in selected]
     chosen = _all_of(selected, ~held)
     described = [one.described() for one in selected]
     if fraction is not None:
         groups = labels_of_shares(rows, label_column, per_class)
         chosen = share(chosen, fraction, groups, np.random.default_rng(seed))
         described.append(
-            {"selector": "fraction", "fraction": fraction, "per_class": groups is not None, "rows": int(chosen.sum())}
+            {
+                "selector": "fraction",
+                "fraction": float(fraction),
+                "per_class": groups is not None,
+                "rows": int(chosen.sum()),
+            }
         )
     retained = ~(chosen | held)
     if not retained.any():
@@ -138,7 +147,7 @@ def split_forget_retain(
     parts = {name: rows.select(np.flatnonzero(mask)) for name, mask in masks.items()}
     labels = numbered_labels(rows, label_column)
     known = {} if labels is None else {name: labels[mask] for name, mask in masks.items()}
-    return ForgetRetainSplits.of({**parts, **others}, described, seed, label_column, known)
+    return ForgetRetainSplits.of({**parts, **others}, described, int(seed), label_column, known)
 
 
 def _trained_on(dataset: Any, split: str, holdout: Any) -> tuple[datasets.Dataset, dict[str, datasets.Dataset]]:
@@ -172,9 +181,10 @@ def _trained_on(dataset: Any, split: str, holdout: Any) -> tuple[datasets.Datase
 def _all_of(selected: list[Selection], eligible: np.ndarray) -> np.ndarray:
     """Eligible rows that every selector matches, bool of shape `(N,)`."""
     for one in selected:
-        if not (one.mask & eligible).any():
+        if not one.mask.any():
             name, count = one.asked["selector"], int(eligible.sum())
-            raise SplitError(f"`{name}` matches none of the {count} rows: there is nothing to forget.")
+            left = "" if eligible.all() else " that are not held out"
+            raise SplitError(f"`{name}` matches none of the {count} rows{left}: there is nothing to forget.")
     chosen = np.logical_and.reduce([eligible, *(one.mask for one in selected)])
     if not chosen.any():
         counts = ", ".join(f"`{one.asked['selector']}` {int(one.mask.sum())}" for one in selected)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import AutoConfig, EvalPrediction, PreTrainedModel, TrainerCallback, set_seed
 from transformers.trainer_utils import TrainOutput
 
-from ..data.pairs import VALUES, PairCollator, PairedDataset, PairedSampler
+from ..data.pairs import VALUES, PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError
 from .checks import (
@@ -27,6 +27,7 @@ from .checks import (
     last_complete_checkpoint,
 )
 from .config import UnlearningConfig
+from .filled import FilledSampler
 from .targets import TargetedTrainer
 
 
@@ -34,7 +35,8 @@ class UnlearningTrainer(TargetedTrainer):
     """[`~transformers.Trainer`] over pairs of a forget and a retain row. A method overrides [`unlearning_loss`].
 
     Everything else is the Trainer's: devices, schedules, several evaluation sets, callbacks, checkpoints, gradient
-    accumulation. An epoch is one pass over the forget set.
+    accumulation. An epoch is one pass over the forget set; a forget set far smaller than a batch is repeated in it
+    (see `filled.py`).
 
     Args:
         model (`PreTrainedModel` or `str`): the trained classifier, or its path or Hub id. It is changed in place.
@@ -85,7 +87,7 @@ class UnlearningTrainer(TargetedTrainer):
                 "mixing does not survive. Start one process a GPU with `accelerate launch`, or set "
                 "CUDA_VISIBLE_DEVICES to one."
             )
-        model = _load(model) if isinstance(model, str) else model
+        model = load_classifier(model) if isinstance(model, str) else model
         self.num_labels = check_head(model)
         self._input_names = list(inspect.signature(model.forward).parameters)
         self._main_input = model.main_input_name
@@ -134,7 +136,12 @@ class UnlearningTrainer(TargetedTrainer):
         self.holdout = holdout
         self.data_collator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
-        self.sampler = PairedSampler(len(forget), len(retain), args.seed if args.data_seed is None else args.data_seed)
+        self.sampler = FilledSampler(
+            len(forget),
+            len(retain),
+            args.seed if args.data_seed is None else args.data_seed,
+            args.train_batch_size * args.world_size,
+        )
         self.add_callback(_SetEpoch(self.sampler))
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._owns_output_dir = False
@@ -256,7 +263,7 @@ class UnlearningTrainer(TargetedTrainer):
     def get_test_dataloader(self, test_dataset: Any) -> DataLoader:
         return super().get_test_dataloader(self._rows(test_dataset, self.processing_class, "test_dataset"))
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> PairedSampler:
+    def _get_train_sampler(self, train_dataset: Any = None) -> FilledSampler:
         return self.sampler
 
     def _set_signature_columns_if_needed(self) -> None:
@@ -290,7 +297,7 @@ class UnlearningTrainer(TargetedTrainer):
 class _SetEpoch(TrainerCallback):
     """Tells the sampler the epoch: accelerate does not reach it in several processes after a resume."""
 
-    def __init__(self, sampler: PairedSampler) -> None:
+    def __init__(self, sampler: FilledSampler) -> None:
         self.sampler = sampler
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -308,7 +315,7 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     return {"accuracy": float((logits.argmax(-1) == prediction.label_ids)[labelled].mean())}
 
 
-def _load(path: str) -> PreTrainedModel:
+def load_classifier(path: str) -> PreTrainedModel:
     """The model at a path or Hub id, by the architecture its config names."""
     architecture = (AutoConfig.from_pretrained(path).architectures or ["unknown"])[0]
     model_class = getattr(transformers, architecture, None)

@@ -114,8 +114,12 @@ class MixUnlearnTrainer(UnlearningTrainer):
     # ---- the unlearner phase ----
 
     def unlearning_loss(self, model: nn.Module, forget: Inputs, retain: Inputs) -> Tensor:
-        """`mix_weight * L_mix + real_weight * L_real` (eq. 7)."""
-        args, rng = self.args, self._rng(phase=0)
+        """`mix_weight * L_mix + real_weight * L_real` (eq. 7).
+
+        Where forget rows fill a batch by being repeated (`filled.py`), each is pushed and mixed with the weight of one
+        row of a full batch: copies are not more to forget.
+        """
+        args, rng, repeats = self.args, self._rng(phase=0), self.sampler.repeats
         pairs = self._pair(forget, retain)
         lam = rng.beta(args.alpha, args.alpha)
         order = torch.as_tensor(rng.permutation(len(pairs)), device=pairs.retain_target.device)
@@ -132,14 +136,14 @@ class MixUnlearnTrainer(UnlearningTrainer):
                 partners.mixed_floor(),
             )
             self.record(mix_loss=loss)
-            objective = objective + args.mix_weight * loss
+            objective = objective + args.mix_weight / repeats * loss
         if args.real_weight > 0:
             loss = real_loss(
                 forget_output,
                 retain_output,
                 pairs.forget_target,
                 pairs.retain_target,
-                args.real_temperature or self.temperature,
+                (args.real_temperature or self.temperature) * repeats,  # divides the push, and nothing else
                 pairs.floor,
             )
             self.record(real_loss=loss)

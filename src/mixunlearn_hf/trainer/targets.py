@@ -10,16 +10,18 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, Trainer
 from transformers.utils import logging
 
-from ..data.pairs import PairCollator, PairedDataset, PairedSampler
+from ..data.pairs import PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError
 from ..objectives import cosine_distance, sharpen
 from .config import UnlearningConfig
-from .floor import distance_floor, stays
+from .filled import FilledSampler
+from .floor import STAYS, distance_floor, stays
 
 logger = logging.get_logger(__name__)
 
 CHECKED, FORGOTTEN = 1024, 0.05  # forget rows looked at after training, share of them that may keep its class
+ENOUGH = 10  # rows of a class in a sample that tell how many there are in all
 SHARP, GENTLE = 1.0, 5.0  # temperatures on the forget term; measured in docs/paper_index.md
 
 
@@ -36,7 +38,7 @@ class TargetedTrainer(Trainer):
     original_model: PreTrainedModel
     train_dataset: PairedDataset
     data_collator: PairCollator
-    sampler: PairedSampler
+    sampler: FilledSampler
     holdout: Rows | None
     num_labels: int
     temperature: float = SHARP
@@ -96,11 +98,8 @@ class TargetedTrainer(Trainer):
         """Targets, where they take predictions and rows are the same at each visit, and how far to push each row."""
         dataset = self.train_dataset
         forget_classes, dataset.forget_values = self._classes(dataset.forget, np.arange(len(dataset)))
-        visited = self.sampler.partners(0, len(dataset) * self._epochs())
-        sample = self.sampler.partners(0, min(50 * self.num_labels, len(dataset.retain)))  # enough to count classes
-        retain_classes, dataset.retain_values = self._classes(dataset.retain, np.unique([*visited, *sample]))
-        share = len(retain_classes) / len(dataset.retain)
-        staying = stays(forget_classes, torch.bincount(retain_classes, minlength=self.num_labels) / share)
+        visited = self.sampler.partners(0, len(self.sampler) * self._epochs())
+        staying = stays(forget_classes, self._count_retained(forget_classes, visited))
         self._going = {int(row): int(forget_classes[row]) for row in torch.nonzero(~staying)[:CHECKED]}
         mostly = staying.float().mean() > 0.5
         labelled = self.args.label_mode != "agnostic" and dataset.forget.label_column is not None
@@ -123,6 +122,23 @@ class TargetedTrainer(Trainer):
         floor = distance_floor(distances, forget_classes, unseen, unseen_targets.argmax(-1))
         dataset.forget_values["floor"] = torch.where(staying, floor, math.inf)
 
+    def _count_retained(self, forget_classes: Tensor, visited: np.ndarray) -> Tensor:
+        """Rows of each class in the retain set, `(C,)`; estimated where classes have to be predicted.
+
+        Beside the rows that are visited anyway, fifty a class are looked at; all of them where so few rows of a class
+        would make it stay that a sample can miss them, such as the one that is left of a class with two.
+        """
+        dataset, rows = self.train_dataset, len(self.train_dataset.retain)
+        forgotten = torch.bincount(forget_classes, minlength=self.num_labels)
+        for size in (min(50 * self.num_labels, rows), rows):
+            sample = self.sampler.partners(0, size)
+            classes, dataset.retain_values = self._classes(dataset.retain, np.unique([*visited, *sample]))
+            seen, share = torch.bincount(classes, minlength=self.num_labels), len(classes) / rows
+            unclear = (forgotten > 0) & (seen < ENOUGH) & (STAYS * forgotten * share < ENOUGH)
+            if share == 1 or not unclear.any():
+                break
+        return seen / share
+
     def _classes(self, rows: Rows, indices: np.ndarray) -> tuple[Tensor, dict[str, Tensor]]:
         """Classes of the targets of some rows, and the targets themselves where they are worth keeping."""
         labels = rows.labels()
@@ -137,10 +153,8 @@ class TargetedTrainer(Trainer):
 
     def _epochs(self) -> int:
         """Passes over the forget set that this run will begin."""
-        args, batch = self.args, self.args.train_batch_size * self.args.world_size
-        batches = (
-            len(self.train_dataset) // batch if args.dataloader_drop_last else -(-len(self.train_dataset) // batch)
-        )
+        args, batch, pairs = self.args, self.args.train_batch_size * self.args.world_size, len(self.sampler)
+        batches = pairs // batch if args.dataloader_drop_last else -(-pairs // batch)
         if batches == 0:
             raise ConfigError(
                 f"{len(self.train_dataset)} forget rows do not fill one batch of {batch}, and `dataloader_drop_last` "

@@ -1,0 +1,1 @@
+"""What still carries a forgotten row: rows of the other splits that are the same or nearly so."""
