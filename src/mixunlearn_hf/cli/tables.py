@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 CLASSES_SHOWN = 20
+FEW_STEPS = 10  # three leave one row as it is, thirty forget it (docs/odd_requests.md)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -125,4 +126,6 @@ def cost_table(cost: dict[str, Any]) -> str:
         f"epochs in batches of {other['batch_size']}: {other['seconds']:,.1f} s of",
         f"training, {other['peak_memory_bytes'] / 1e9:.1f} GB.",
     ]
+    if cost["steps"] < FEW_STEPS:
+        lines += ["", f"{cost['steps']} steps hardly change a model: raise `num_train_epochs`, to 30 for a single row."]
     return "\n".join(lines)
