@@ -127,5 +127,5 @@ def cost_table(cost: dict[str, Any]) -> str:
         f"training, {other['peak_memory_bytes'] / 1e9:.1f} GB.",
     ]
     if cost["steps"] < FEW_STEPS:
-        lines += ["", f"{cost['steps']} steps hardly change a model: raise `num_train_epochs`, to 30 for a single row."]
+        lines += ["", f"{cost['steps']} steps change a model hardly: raise `num_train_epochs`, to 30 for one row."]
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import SplitError
-from .digests import MEDIA, key_id, read_digests, require_columns, row_digests
+from .digests import key_id, read_digests, require_columns, row_digests
+from .lazy import lazy_rows
+from .matching import SHOWN, Phrase, contains, missing_values, unmatched_phrases
 from .rows import NO_LABEL, find_label_column, is_text, stored_labels
-
-Phrase = str | re.Pattern[str]
-SHOWN = 5  # as many names and positions an error lists
-_COMPARED = 10_000  # as many values are searched for near matches
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def by_values(dataset: datasets.Dataset, name: str, values: Any, allow_missing: 
         known = set(pc.unique(column).to_pylist())
         missing = [value for value, typed in zip(given, wanted, strict=True) if typed not in known]
         if missing:
-            raise SplitError(_missing(f"of {len(given)} `values`", name, missing, column))
+            raise SplitError(missing_values(f"of {len(given)} `values`", name, missing, column))
     return Selection({"selector": "column", "column": name, "values": len(set(wanted))}, mask)
 
 
@@ -119,10 +117,10 @@ def by_phrases(dataset: datasets.Dataset, phrases: Any, text_column: str | None,
     if not wanted or any((one.pattern if isinstance(one, re.Pattern) else one) == "" for one in wanted):
         raise SplitError("`contains` is empty, or holds an empty phrase, which every text contains.")
     column = arrow_column(dataset, name)
-    masks = [_contains(column, one) for one in wanted]
+    masks = [contains(column, one) for one in wanted]
     unmatched = [one for one, mask in zip(wanted, masks, strict=True) if not mask.any()]
     if unmatched and not allow_missing:
-        raise SplitError(_unmatched(name, unmatched, column))
+        raise SplitError(unmatched_phrases(name, unmatched, column))
     return Selection(
         {"selector": "contains", "text_column": name, "phrases": len(wanted)}, np.logical_or.reduce(masks)
     )
@@ -131,7 +129,7 @@ def by_phrases(dataset: datasets.Dataset, phrases: Any, text_column: str | None,
 def by_function(dataset: datasets.Dataset, where: Callable[[Mapping[str, Any]], bool]) -> Selection:
     """Rows for which a function says yes. It is given one row at a time and reads only the columns it asks for."""
     mask = np.zeros(len(dataset), dtype=bool)
-    for position, row in enumerate(_lazy_rows(dataset)):
+    for position, row in enumerate(lazy_rows(dataset)):
         try:
             answer = where(row)
         except Exception as error:  # its text could show the row
@@ -205,53 +203,6 @@ def _whole(column: pa.ChunkedArray) -> bool:
     return pa.types.is_integer(column.type)
 
 
-def _lazy_rows(dataset: datasets.Dataset, size: int = 1000) -> Iterator["_LazyRow"]:
-    """Rows that read a column when it is asked for: a function that looks at user ids decodes no image."""
-    columns = {name: dataset.with_format(None).select_columns([name]) for name in dataset.column_names}
-    for start in range(0, len(dataset), size):
-        batch = _Batch(columns, slice(start, min(start + size, len(dataset))))
-        for position in range(batch.rows.start, batch.rows.stop):
-            yield _LazyRow(batch, position)
-
-
-class _Batch:
-    """Some neighbouring rows. Their columns are read together, and kept; images and sounds are not."""
-
-    def __init__(self, columns: dict[str, datasets.Dataset], rows: slice) -> None:
-        self.columns = columns
-        self.rows = rows
-        self.read: dict[str, Sequence[Any]] = {}
-
-    def value(self, name: str, position: int) -> Any:
-        column = self.columns[name]
-        if isinstance(column.features[name], MEDIA):
-            return column[position][name]
-        self.read[name] = column[self.rows][name]
-        return self.read[name][position - self.rows.start]
-
-
-class _LazyRow(Mapping[str, Any]):
-    __slots__ = ("_batch", "_position")
-
-    def __init__(self, batch: _Batch, position: int) -> None:
-        self._batch, self._position = batch, position
-
-    def __getitem__(self, name: str) -> Any:
-        batch = self._batch
-        if name in batch.read:
-            return batch.read[name][self._position - batch.rows.start]
-        return batch.value(name, self._position)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._batch.columns  # that of `Mapping` reads the value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._batch.columns)
-
-    def __len__(self) -> int:
-        return len(self._batch.columns)
-
-
 # ---- classes, values and phrases as they were given ----
 
 
@@ -299,65 +250,3 @@ def _as_type(value: Any, type_: pa.DataType, name: str) -> Any:
         raise SplitError(
             f"One of the `values` is of the type {type(value).__name__}, and the column {name!r} holds {type_}."
         ) from None
-
-
-def _missing(of_how_many: str, name: str, missing: list[Any], column: pa.ChunkedArray) -> str:
-    shown = ", ".join(map(repr, missing[:SHOWN])) + (" ..." if len(missing) > SHOWN else "")
-    near = sorted({row for value in missing[:SHOWN] for row in _near_rows(str(value), column)})[:SHOWN]
-    hint = f" Values that look alike stand in rows {', '.join(map(str, near))}." if near else ""
-    return (
-        f"{len(missing)} {of_how_many} match no row in {name!r}: {shown}.{hint} Correct them, or pass "
-        "`allow_missing=True` to forget the rows of the others."
-    )
-
-
-def _near_rows(value: str, column: pa.ChunkedArray) -> list[int]:
-    """Positions of rows whose value looks like another one. Positions, since the values may be personal data."""
-
-    def plain(text: Any) -> str:
-        return re.sub(r"[\W_]+", "", str(text)).casefold()
-
-    unique = pc.unique(column).to_pylist()
-    same = [one for one in unique if one is not None and plain(one) == plain(value)]
-    if not same:
-        spelled = {str(one): one for one in unique[:_COMPARED] if one is not None}
-        same = [spelled[one] for one in difflib.get_close_matches(value, spelled, SHOWN, cutoff=0.8)]
-    return [pc.index(column, pa.scalar(one, column.type)).as_py() for one in same[:SHOWN]]
-
-
-def _contains(column: pa.ChunkedArray, phrase: Phrase) -> np.ndarray:
-    if isinstance(phrase, str):
-        return pc.fill_null(pc.match_substring(column, phrase), False).to_numpy().astype(bool)
-    found = (
-        text is not None and phrase.search(text) is not None for chunk in column.chunks for text in chunk.to_pylist()
-    )
-    return np.fromiter(found, dtype=bool, count=len(column))
-
-
-def _unmatched(name: str, unmatched: list[Phrase], column: pa.ChunkedArray) -> str:
-    shown = ", ".join(repr(one.pattern if isinstance(one, re.Pattern) else one) for one in unmatched[:SHOWN])
-    words = [one for one in unmatched if isinstance(one, str)]
-    other_case = [_contains(column, re.compile(re.escape(one), re.IGNORECASE)) for one in words]
-    rows = np.flatnonzero(np.logical_or.reduce(other_case)) if words else np.empty(0, dtype=int)
-    if rows.size:
-        hint = (
-            f" In other letters' case, {rows.size} rows do, such as row {rows[0]}: "
-            "`re.compile(re.escape(...), re.IGNORECASE)` finds them."
-        )
-    else:
-        near = sorted({row for phrase in words[:SHOWN] for row in _near_texts(phrase, column)})[:SHOWN]
-        hint = f" Rows {', '.join(map(str, near))} have words that look alike." if near else ""
-    return f"No text in {name!r} contains {shown}.{hint} Capitals, spaces and punctuation count."
-
-
-def _near_texts(phrase: str, column: pa.ChunkedArray) -> list[int]:
-    """Positions of some texts with as many words in a row as the phrase has, that look like it."""
-    length, near = len(phrase.split()), []
-    for position, text in enumerate(column.slice(0, _COMPARED).to_pylist()):
-        words = re.findall(r"\w+", (text or "").casefold())
-        runs = {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
-        if difflib.get_close_matches(phrase.casefold(), runs, 1, cutoff=0.8):
-            near.append(position)
-            if len(near) == SHOWN:
-                break
-    return near
