@@ -24,6 +24,7 @@ class Clock:
         self.seconds[name] = self.seconds.get(name, 0.0) + passed
         return passed
 
-    def rounded(self) -> dict[str, float]:
-        """All seconds, and their total."""
-        return {name: round(value, 2) for name, value in {**self.seconds, "total": sum(self.seconds.values())}.items()}
+
+def rounded(seconds: dict[str, float]) -> dict[str, float]:
+    """Seconds of each part, and their total."""
+    return {name: round(value, 2) for name, value in {**seconds, "total": sum(seconds.values())}.items()}

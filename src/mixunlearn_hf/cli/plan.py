@@ -4,7 +4,6 @@ import copy
 import math
 import secrets
 import tempfile
-import time
 from typing import Any
 
 from transformers import PrinterCallback
@@ -13,7 +12,7 @@ from ..evaluation.measure import memorisation, outputs_of, scores_of
 from ..planning.cost import quiet, rows_asked, time_retraining, time_unlearning, total_steps
 from ..related.find import find_related
 from ..trainer.config import MixUnlearnConfig
-from .clock import Clock
+from .clock import Clock, rounded
 from .options import DataOptions, PlanOptions, RequestOptions
 from .request import Prepared, prepare
 from .tables import cost_table, memorisation_lines, related_table, request_table, scores_table
@@ -32,36 +31,28 @@ def run(data: DataOptions, request: RequestOptions, training: MixUnlearnConfig, 
         copy.copy(prepared.splits).digest(secrets.token_bytes(32))  # `run` takes this time too
         trainer = prepared.trainer(settings)
         trainer.remove_callback(PrinterCallback)
-        preparing = clock.lap("preparing")
+        seconds = {"preparing": clock.lap("preparing")}
 
         sets = prepared.measured(SAMPLE, settings.seed)
-        outputs_of(trainer, next(iter(sets.values())).select([0]))  # the first batch is slow
-        start = time.perf_counter()
+        outputs_of(trainer, sets["forget"].select([0]))  # the first batch is slow
+        clock.lap("warming up")
         outputs = {name: outputs_of(trainer, rows) for name, rows in sets.items()}
-        seconds_a_row = (time.perf_counter() - start) / sum(map(len, outputs.values()))
-        known = memorisation(outputs["forget"], outputs["test"]) if "test" in outputs else None
-        start = time.perf_counter()
+        a_row = clock.lap("evaluation") / sum(map(len, outputs.values()))
         trainer.save_model(folder)
-        saving = time.perf_counter() - start
+        saving = clock.lap("saving")
 
-        epochs = math.ceil(len(prepared.splits["retain"]) / plan.retrain_batch_size) * plan.retrain_epochs
-        retraining, retrain_memory = time_retraining(
-            trainer, trainer.train_dataset.retain, plan.retrain_batch_size, math.ceil(epochs)
-        )
+        retrain_steps = math.ceil(plan.retrain_epochs * len(prepared.splits["retain"]) / plan.retrain_batch_size)
+        retain = trainer.train_dataset.retain
+        retraining, retrain_memory = time_retraining(trainer, retain, plan.retrain_batch_size, retrain_steps)
         steps = total_steps(trainer)
         asked = rows_asked(trainer, classes_stay=not prepared.going)
         del trainer
         sample = TRIAL_BATCHES * settings.per_device_train_batch_size
-        trial = lambda args: prepared.trainer(args, sample)  # noqa: E731
-        training_seconds, memory = time_unlearning(trial, settings, steps)
+        stepping, memory = time_unlearning(lambda trial: prepared.trainer(trial, sample), settings, steps)
     evaluated = sum(map(len, prepared.measured(data.max_eval_rows, settings.seed).values()))
-    seconds = {
-        "preparing": preparing,
-        "evaluation": 2 * evaluated * seconds_a_row,
-        "training": asked * seconds_a_row + training_seconds,
-        "saving": saving,
-    }
+    seconds |= {"evaluation": 2 * evaluated * a_row, "training": asked * a_row + stepping, "saving": saving}
     related = find_related(prepared.splits, columns=data.input_column, progress=not settings.disable_tqdm)
+    known = memorisation(outputs["forget"], outputs["test"]) if "test" in outputs else None
     return {
         "model": data.model,
         "request": prepared.splits.record.to_dict(),
@@ -71,7 +62,7 @@ def run(data: DataOptions, request: RequestOptions, training: MixUnlearnConfig, 
         "evaluation": {"model": {"sets": scores_of(outputs, prepared.going), "memorisation": known}},
         "cost": {
             "steps": steps,
-            "seconds": {name: round(value, 2) for name, value in {**seconds, "total": sum(seconds.values())}.items()},
+            "seconds": rounded(seconds),
             "peak_memory_bytes": memory,
             "retraining": {
                 "epochs": plan.retrain_epochs,

@@ -13,7 +13,7 @@ from ..files import write_json
 from ..planning.memory import MemoryPeak
 from ..trainer.checks import claim_output_dir
 from ..trainer.config import MixUnlearnConfig
-from .clock import Clock
+from .clock import Clock, rounded
 from .options import DataOptions, PlanOptions, RequestOptions
 from .request import Prepared, prepare
 from .tables import request_table, scores_table
@@ -59,7 +59,7 @@ def run(
         "related": None if prepared.related is None else prepared.related.counts(),
         "evaluation": {"before": before, "after": after},
         "training": {"steps": trainer.state.global_step, "settings": _settings(training)},
-        "seconds": clock.rounded(),
+        "seconds": rounded(clock.seconds),
         "peak_memory_bytes": peak.bytes,
         "packages": {name: version(name) for name in PACKAGES},
     }
