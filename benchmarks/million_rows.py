@@ -23,7 +23,6 @@ import psutil
 import pyarrow as pa
 from class_level import describe_environment, write
 from datasets.arrow_writer import ArrowWriter
-from transformers.utils import logging
 
 from mixunlearn_hf import split_forget_retain, write_digests
 
@@ -116,7 +115,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
     args = parser.parse_args()
     datasets.disable_progress_bars()
-    logging.set_verbosity_error()
     cells = []
     for cell in rows_of_table(args.rows, args.image_bytes):
         cells.append(cell)

@@ -1,5 +1,6 @@
 """What a request will cost, against what it costs."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from transformers import TrainerCallback
 from mixunlearn_hf import MixUnlearnTrainer
 from mixunlearn_hf.planning.cost import (
     _Timer,
+    quiet,
     rows_asked,
     time_retraining,
     time_unlearning,
@@ -121,6 +123,14 @@ def test_rows_the_original_model_is_asked_about(
         trainer_kwargs={"holdout_dataset": held},
     )
     assert rows_asked(trainer, classes_stay=True) == expected
+
+
+def test_quiet_ends(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("mixunlearn_hf.trainer.targets")
+    with quiet():
+        logger.warning("of a trial")
+    logger.warning("of a run")
+    assert [record.message for record in caplog.records] == ["of a run"]
 
 
 def test_memory_peak_sees_what_was_freed_again() -> None:

@@ -1,6 +1,7 @@
 """How long unlearning will take, and retraining beside it, from a few timed steps."""
 
 import copy
+import logging
 import math
 import tempfile
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
 from ..data.rows import NO_LABEL, Rows
 from ..trainer.base import UnlearningTrainer
@@ -115,12 +116,15 @@ class _Control:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without what trainers say: their warnings are about a trial that ends early."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    ours, theirs = logging.getLogger(__name__.partition(".")[0]), transformers_logging.get_verbosity()
+    before = ours.level
+    ours.setLevel(logging.ERROR)
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        ours.setLevel(before)
+        transformers_logging.set_verbosity(theirs)
 
 
 def rows_asked(trainer: UnlearningTrainer, classes_stay: bool) -> int:
