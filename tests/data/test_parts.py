@@ -339,3 +339,16 @@ def test_positions_that_cannot_be_moved_are_refused(positions: Any, message: str
     with pytest.raises(SplitError, match=message) as caught:
         move_to_forget(split_forget_retain(texts(), indices=[0, 1]), positions)
     assert isinstance(caught.value, UnlearningError)
+
+
+def test_numbers_that_could_be_ids_are_not_in_the_record() -> None:
+    """A column of users that was named as the label column by mistake."""
+    rows = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "user": [77_123, 77_456, 77_123]})
+    record = split_forget_retain(rows, classes=[77_123], label_column="user").record
+    assert record.rows_per_class == {} and "77" not in record.to_json()
+
+
+def test_a_key_that_nothing_uses_is_refused() -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    with pytest.raises(SplitError, match="there are no `digests`"):
+        split_forget_retain(rows, classes=[0], digest_key=b"k" * 32)

@@ -170,7 +170,7 @@ def split(
         text_column=data.input_column if phrases and data.input_column in texts else None,
         mask_column=request.mask_column,
         digests=request.digests,
-        digest_key=request.digest_key,
+        digest_key=None if request.digests is None else request.digest_key,
         fraction=request.fraction,
         per_class=request.per_class,
         holdout=holdout or None,

@@ -68,7 +68,7 @@ def unmatched_phrases(name: str, unmatched: list[Phrase], column: pa.ChunkedArra
 def _near_texts(phrase: str, column: pa.ChunkedArray) -> list[int]:
     """Positions of some texts with as many words in a row as the phrase has, that look like it."""
     length, near = len(phrase.split()), []
-    for position, text in enumerate(column.slice(0, COMPARED).to_pylist()):
+    for position, text in enumerate(column.slice(0, COMPARED // 5).to_pylist()):
         words = re.findall(r"\w+", (text or "").casefold())
         runs = {" ".join(words[i : i + length]) for i in range(len(words) - length + 1)}
         if difflib.get_close_matches(phrase.casefold(), runs, 1, cutoff=0.8):

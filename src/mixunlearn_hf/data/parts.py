@@ -14,7 +14,7 @@ from ..files import write_text
 from .digests import DigestKey, digest_of_all, key_id, load_key, row_digests
 from .record import RECORD_NAME, SplitRecord
 from .rows import NO_LABEL, find_label_column, is_text, stored_labels
-from .selectors import by_indices, class_names
+from .selectors import UNNAMED, by_indices, class_names
 
 
 class ForgetRetainSplits(datasets.DatasetDict):
@@ -138,6 +138,8 @@ def _count_classes(rows: datasets.Dataset, label_column: str | None, labels: np.
         return {}
     names = class_names(rows, str(find_label_column(rows, label_column)))
     found, counts = np.unique(labels, return_counts=True)
+    if names is None and found.max(initial=0) >= UNNAMED:
+        return {}
     return {
         "none" if label == NO_LABEL else names[label] if names else str(label): int(count)
         for label, count in zip(found.tolist(), counts.tolist(), strict=True)

@@ -18,6 +18,8 @@ from .lazy import lazy_rows
 from .matching import SHOWN, Phrase, contains, missing_values, unmatched_phrases
 from .rows import NO_LABEL, find_label_column, is_text, stored_labels
 
+UNNAMED = 1000  # numbers from here on, without names, may be ids of people rather than classes: they are not shown
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -47,8 +49,9 @@ def by_classes(dataset: datasets.Dataset, classes: Any, label_column: str | None
         raise SplitError("`classes` must be names or numbers of classes, one or a list of them.")
     ids: list[Any] = [_class_id(dataset, name, one, present - {None, NO_LABEL}) for one in wanted]
     names = class_names(dataset, name)
-    known = [names[i] for i in ids] if names else ids  # in a column of text, anything could stand
-    asked = len(ids) if is_text(dataset.features[name]) else known
+    known = [names[i] for i in ids] if names else ids
+    could_be_ids = names is None and (is_text(dataset.features[name]) or max(ids) >= UNNAMED)
+    asked = len(ids) if could_be_ids else known
     return Selection({"selector": "classes", "classes": asked}, np.isin(labels, ids))
 
 
@@ -220,7 +223,7 @@ def _class_id(dataset: datasets.Dataset, column: str, name: str | int, known: se
             near = difflib.get_close_matches(str(name), present, SHOWN) or [
                 one for one in present if one.casefold() == str(name).casefold()
             ]
-        elif not is_text(dataset.features[column]) and max(known, default=0) < 1000:
+        elif not is_text(dataset.features[column]) and max(known, default=0) < UNNAMED:
             described = sorted(known)[:50]
         else:  # a column named by mistake could hold anything
             described = f"{len(known)} different ones"

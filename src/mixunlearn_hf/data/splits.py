@@ -102,6 +102,10 @@ def split_forget_retain(
         raise SplitError("`column` and `values` go together: the column to look at, and the values to forget.")
     if text_column is not None and contains is None:
         raise SplitError("`text_column` says where `contains` searches, and there is no `contains`.")
+    if digest_key is not None and digests is None:
+        raise SplitError(
+            "`digest_key` is the key of `digests`, and there are no `digests`. Those of the record: `digest`."
+        )
     if per_class is not None and fraction is None:
         raise SplitError("`per_class` says how `fraction` is taken, and there is no `fraction`.")
     selected: list[Selection] = []
