@@ -11,6 +11,7 @@ import datasets
 import pytest
 import yaml
 from command_line import CANARY, snapshot
+from filelock import FileLock
 
 from mixunlearn_hf.cli.options import SECTIONS, known_names, parse
 
@@ -44,6 +45,7 @@ REFUSED = {
     "no such model": (["--model", "nowhere"], "'nowhere' is no model"),
     "two places of data": (["--dataset", "nowhere"], "either `dataset` or `train_file`"),
     "an unknown way with related rows": (["--related", "drop"], "'keep' or 'move'"),
+    "a folder that cannot be": (["--output_dir", "words.txt/out"], "cannot be written to"),
     "a length of images": (["--max_length", "5"], "about texts"),
 }
 
@@ -105,6 +107,16 @@ def test_results_are_not_overwritten_unasked(digits: Path, here: Path, mixunlear
     assert code == 2 and "OutputExistsError" in err
     assert snapshot(here / "out") == before
     assert mixunlearn(*words, "--overwrite_output_dir", "--max_steps", 2)[0] == 0
+
+
+def test_two_runs_do_not_write_to_one_folder(digits: Path, here: Path, mixunlearn: MixUnlearn) -> None:
+    words = ["run", "--config", digits / "request.yaml", "--output_dir", "out", "--max_steps", 1]
+    (here / "out").mkdir()
+    with FileLock(here / "out" / ".lock"):
+        code, _, err = mixunlearn(*words)
+        assert code == 2 and "Another run is writing" in err
+    assert mixunlearn(*words)[0] == 0
+    assert not (here / "out" / ".lock").exists()
 
 
 def test_commands_and_help(mixunlearn: MixUnlearn) -> None:

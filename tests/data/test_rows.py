@@ -1,3 +1,4 @@
+import io
 import random
 from typing import Any
 
@@ -315,3 +316,22 @@ def test_images_without_a_processor_are_refused(tokenizer: Any) -> None:
 def test_text_with_an_image_processor_is_refused(image_processor: Any) -> None:
     with pytest.raises(DataError, match="tokenizer.*processing_class=ViTImageProcessorPil"):
         text_rows(words(text=[CANARY]), image_processor)
+
+
+def test_a_damaged_image_is_named_by_its_position(image_processor: Any) -> None:
+    """The error of the decoder could name a file; nothing else says which row it is."""
+    stored = [{"bytes": None, "path": "canary-nowhere.png"}]
+    pictures = [{"bytes": _png(), "path": None}] * 3
+    features = datasets.Features(image=datasets.Image())
+    data = datasets.Dataset.from_dict({"image": [*pictures, *stored, *pictures]}, features=features)
+    rows = Rows(data, ["pixel_values"], "pixel_values", image_processor, name="retain_dataset")
+    assert len(rows.__getitems__([0, 1])) == 2
+    with pytest.raises(DataError, match="Row 3 of `retain_dataset` cannot be read") as caught:
+        rows.__getitems__([1, 3, 5])
+    assert "canary" not in str(caught.value) and caught.value.__suppress_context__
+
+
+def _png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG")
+    return file.getvalue()

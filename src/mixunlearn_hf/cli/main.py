@@ -44,12 +44,12 @@ def main(words: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     as_json = "--json" in words
     try:
-        # Everything said on the way goes to the error stream, so that the output holds the answer alone.
-        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            from .options import parse  # slow to import, and `mixunlearn --help` does without
+        from .options import parse  # slow to import, and `mixunlearn --help` does without
 
-            (data, request, training, plan), _ = parse(words[0], words[1:])
-            command = importlib.import_module(f".{words[0]}", __package__)
+        (data, request, training, plan), _ = parse(words[0], words[1:])
+        command = importlib.import_module(f".{words[0]}", __package__)
+        # What trainers say on the way goes to the error stream, so that the output holds the answer alone.
+        with contextlib.redirect_stdout(sys.stderr):
             answer = command.run(data, request, training, plan)
     except UnlearningError as error:
         code = FAILED if isinstance(error, NonFiniteObjectiveError) else BAD_INPUT

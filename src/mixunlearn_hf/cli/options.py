@@ -126,6 +126,8 @@ def parse(command: str, words: Sequence[str]) -> tuple[Parsed, bool]:
     if unknown:
         raise ConfigError(_unknown(unknown[0]))
     data, request, training, plan = parsed
+    if training.device.type == "cpu":
+        training.dataloader_pin_memory = False  # torch warns otherwise
     return (data, request, training, plan), given.json
 
 

@@ -1,18 +1,21 @@
 """`mixunlearn run`: forget, evaluate before and after, save the model and the results."""
 
 import contextlib
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from transformers import PrinterCallback, Trainer
 
-from ..errors import UnlearningError
+from ..errors import ConfigError, OutputExistsError
 from ..evaluation.measure import memorisation, outputs_of, scores_of
 from ..files import write_json
 from ..planning.memory import MemoryPeak
 from ..trainer.checks import claim_output_dir
 from ..trainer.config import MixUnlearnConfig
+from ..trainer.targets import FORGOTTEN
 from .clock import Clock, rounded
 from .options import DataOptions, PlanOptions, RequestOptions
 from .request import Prepared, prepare
@@ -27,46 +30,68 @@ def run(
 ) -> dict[str, Any] | None:
     """Carry a request out. Gives the results in the main process, after they were written."""
     clock = Clock()
-    resumes = str(training.resume_from_checkpoint or "")
-    if not resumes:
-        claim_output_dir(str(training.output_dir), training.overwrite_output_dir)
-    try:
+    folder, resumes = Path(str(training.output_dir)), str(training.resume_from_checkpoint or "")
+    with _alone_in(folder, training.process_index == 0):
+        if not resumes:
+            claim_output_dir(str(folder), training.overwrite_output_dir)
         prepared = prepare(data, request, training)
         record = prepared.splits.digest(request.digest_key)
         trainer = prepared.trainer(training)
-    except UnlearningError:
-        with contextlib.suppress(OSError):
-            Path(str(training.output_dir)).rmdir()  # unless something was in it
-        raise
-    trainer.remove_callback(PrinterCallback)
-    clock.lap("preparing")
-    with MemoryPeak() as peak:
-        before = evaluate(trainer, prepared, data, training)
-        clock.lap("evaluation")
-        trainer.train(resume_from_checkpoint=True if resumes.lower() == "true" else resumes or None)
-        clock.lap("training")
-        after = evaluate(trainer, prepared, data, training)
-        clock.lap("evaluation")
-        trainer.save_model()
-        clock.lap("saving")
-    if not trainer.is_world_process_zero():
-        return None
-    results = {
-        "format": 1,
-        "method": "mixunlearn",
-        "model": data.model,
-        "request": record.to_dict(),
-        "related": None if prepared.related is None else prepared.related.counts(),
-        "evaluation": {"before": before, "after": after},
-        "training": {"steps": trainer.state.global_step, "settings": _settings(training)},
-        "seconds": rounded(clock.seconds),
-        "peak_memory_bytes": peak.bytes,
-        "packages": {name: version(name) for name in PACKAGES},
-    }
-    write_json(Path(str(training.output_dir), RESULTS_NAME), results)
-    if training.push_to_hub:
-        trainer.push_to_hub()
-    return results
+        trainer.remove_callback(PrinterCallback)
+        clock.lap("preparing")
+        with MemoryPeak() as peak:
+            before = evaluate(trainer, prepared, data, training)
+            clock.lap("evaluation")
+            trainer.train(resume_from_checkpoint=True if resumes.lower() == "true" else resumes or None)
+            clock.lap("training")
+            after = evaluate(trainer, prepared, data, training)
+            clock.lap("evaluation")
+            trainer.save_model()
+            clock.lap("saving")
+        if not trainer.is_world_process_zero():
+            return None
+        results = {
+            "format": 1,
+            "method": "mixunlearn",
+            "model": data.model,
+            "request": record.to_dict(),
+            "related": None if prepared.related is None else prepared.related.counts(),
+            "evaluation": {"before": before, "after": after},
+            "training": {
+                "steps": trainer.state.global_step,
+                "forget_agreement": _last(trainer, "forget_agreement"),
+                "settings": _settings(training),
+            },
+            "seconds": rounded(clock.seconds),
+            "peak_memory_bytes": peak.bytes,
+            "packages": {name: version(name) for name in PACKAGES},
+        }
+        write_json(folder / RESULTS_NAME, results)
+        if training.push_to_hub:
+            trainer.push_to_hub()
+        return results
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path, main_process: bool) -> Iterator[None]:
+    """Make the folder and keep other runs out of it; leave none that is empty."""
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        if main_process:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+    except Timeout:
+        raise OutputExistsError(f"Another run is writing to `output_dir` {str(folder)!r}. Choose another.") from None
+    except OSError as error:
+        raise ConfigError(f"`output_dir` {str(folder)!r} cannot be written to ({type(error).__name__}).") from None
+    try:
+        yield
+    finally:
+        if main_process:
+            (folder / ".lock").unlink(missing_ok=True)
+            lock.release()
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # unless something is in it
 
 
 def evaluate(trainer: Trainer, prepared: Prepared, data: DataOptions, training: MixUnlearnConfig) -> dict[str, Any]:
@@ -77,6 +102,11 @@ def evaluate(trainer: Trainer, prepared: Prepared, data: DataOptions, training: 
         "sets": scores_of(outputs, prepared.going),
         "memorisation": memorisation(outputs["forget"], outputs["test"]) if "test" in outputs else None,
     }
+
+
+def _last(trainer: Trainer, name: str) -> float | None:
+    """The last logged value, if any."""
+    return next((entry[name] for entry in reversed(trainer.state.log_history) if name in entry), None)
 
 
 def _settings(training: MixUnlearnConfig) -> dict[str, Any]:
@@ -102,5 +132,16 @@ def show(results: dict[str, Any]) -> str:
             "",
             f"{results['training']['steps']} steps in {seconds['total']:.1f} s ({parts}), at most {memory:.1f} GB.",
             f"The model and {RESULTS_NAME} are saved.",
+            *_not_forgotten(results["training"]["forget_agreement"]),
         ]
     )
+
+
+def _not_forgotten(share: float | None) -> list[str]:
+    if share is None or share <= FORGOTTEN:
+        return []
+    return [
+        "",
+        f"NOT FORGOTTEN: {share:.0%} of the rows of classes that should go still get their class. Raise "
+        "`num_train_epochs`, lower `per_device_train_batch_size`, or raise `learning_rate`.",
+    ]

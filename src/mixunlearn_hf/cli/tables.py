@@ -84,7 +84,9 @@ def scores_table(evaluation: dict[str, dict[str, Any]]) -> str:
     if all(known):
         rows.append(["membership AUC", "", *(f"{one['membership_auc']:.3f}" for one in known)])
     titles = ["accuracy" if moment == "model" else moment for moment in moments]
-    return table(["accuracy on", "rows", *titles], rows)
+    made = table(["accuracy on", "rows", *titles], rows)
+    chance = f"\n(membership AUC: 0.5 +- {2 * known[0]['chance_deviation']:.3f} is chance)" if all(known) else ""
+    return made + chance
 
 
 def _percent(value: float | None) -> str:
@@ -96,8 +98,8 @@ def memorisation_lines(evaluation: dict[str, Any], classes_go: bool) -> str:
     sets, known = evaluation["sets"], evaluation["memorisation"]
     if classes_go:
         apart = sets.get("test_forgotten", sets["forget"])
-        which = "rows it never saw" if "test_forgotten" in sets else "their rows"
-        return f"Is there anything to forget? The classes: {_percent(apart['accuracy'])} of {which} get them right."
+        which = "unseen rows of these classes" if "test_forgotten" in sets else "the forget rows"
+        return f"Is there anything to forget? The model is right on {_percent(apart['accuracy'])} of {which}."
     if known is None:
         return (
             "Is there anything to forget? That cannot be told without unseen rows of these classes: name a test set."
@@ -106,7 +108,7 @@ def memorisation_lines(evaluation: dict[str, Any], classes_go: bool) -> str:
     verdict = (
         "yes, it fits them better than unseen rows"
         if auc > 0.5 + spread
-        else "this shows nothing, it treats them like unseen rows"
+        else "no difference can be shown with so many rows"
     )
     return (
         "Is there anything to forget? By its loss, the model tells these rows from unseen rows of their classes with\n"
@@ -127,5 +129,5 @@ def cost_table(cost: dict[str, Any]) -> str:
         f"training, {other['peak_memory_bytes'] / 1e9:.1f} GB.",
     ]
     if cost["steps"] < FEW_STEPS:
-        lines += ["", f"{cost['steps']} steps change a model hardly: raise `num_train_epochs`, to 30 for one row."]
+        lines += ["", f"{cost['steps']} steps change little: raise `num_train_epochs`, lower the batch size."]
     return "\n".join(lines)

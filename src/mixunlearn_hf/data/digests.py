@@ -48,8 +48,8 @@ def load_key(key: DigestKey | None = None) -> bytes:
                 pass
         if not path.is_file():
             raise SplitError(  # without the name: who passes the key itself as text would read it in a log
-                "`digest_key` names a file with the key of the digests, and there is no such file. A key itself is "
-                "passed as bytes."
+                "The key of the digests is read from a file, and there is no such file. Make one with 16 random bytes "
+                "or more, such as `secrets.token_bytes(32)`. A key itself is passed as bytes."
             )
         found, where = path.read_bytes().strip(), repr(str(path))
     if len(found) < 16:

@@ -79,7 +79,7 @@ class Rows(torch.utils.data.Dataset):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         positions = [int(index) for index in indices]
         if isinstance(self.dataset, datasets.Dataset):
-            columns = self.dataset[positions]
+            columns = self._stored(positions)
             if self._encode is not None:
                 columns = {**columns, **self._encode(columns)}
             names = list(columns)
@@ -95,6 +95,19 @@ class Rows(torch.utils.data.Dataset):
             for row, label in zip(kept, labels, strict=True):
                 row["labels"] = as_label(label)
         return kept
+
+    def _stored(self, positions: list[int]) -> dict[str, Any]:
+        """Columns of some rows. One that cannot be read is named by its position alone."""
+        try:
+            return self.dataset[positions]
+        except OSError as error:
+            if len(positions) > 1:
+                for position in positions:
+                    self._stored([position])
+            raise DataError(
+                f"Row {positions[0]} of `{self.name}` cannot be read ({type(error).__name__}): its image is damaged, "
+                "or its file is missing. Mend or remove such rows."
+            ) from None
 
     @property
     def randomly_augmented(self) -> bool:
