@@ -10,10 +10,11 @@ from pathlib import Path
 import datasets
 import pytest
 import yaml
-from command_line import CANARY, snapshot
+from command_line import CANARY, NAMES, snapshot
 from filelock import FileLock
 
 from mixunlearn_hf.cli.options import SECTIONS, known_names, parse
+from mixunlearn_hf.errors import ConfigError
 
 MixUnlearn = Callable[..., tuple[int, str, str]]
 
@@ -170,3 +171,46 @@ def test_reading_a_broken_file_is_not_logged(here: Path, digits: Path, mixunlear
     _, out, err = mixunlearn("run", "--config", digits / "request.yaml", "--train_file", "corrupt.json")
     assert CANARY not in (out + err).replace(str(digits), "")
     assert datasets.logging.get_verbosity() == before
+
+
+def test_ids_in_a_file_stay_as_they_are_written(tmp_path: Path) -> None:
+    """To YAML, 0123 is 83 and 1:30 is 90: other users."""
+    (tmp_path / "request.yaml").write_text("column: user\nvalues: [0123, 1:30, no, null, 1e3]\nmax_length: null\n")
+    (data, request, _, _), _ = parse("run", ["--config", str(tmp_path / "request.yaml")])
+    assert request.values == ["0123", "1:30", "no", "null", "1e3"] and data.max_length is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "classes: [a]\nclasses: [b]\n",
+        "column: user\nvalues: ['--max_steps=1']\n",
+        "seed: 2024-02-31\n",
+        "max_eval_rows: 0",
+    ],
+)
+def test_settings_that_would_mean_something_else_are_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "request.yaml").write_text(content)
+    with pytest.raises(ConfigError):
+        parse("run", ["--config", str(tmp_path / "request.yaml")])
+
+
+def test_a_run_is_not_resumed_with_another_request(digits: Path, here: Path, mixunlearn: MixUnlearn) -> None:
+    words = ["run", "--config", digits / "request.yaml", "--output_dir", "out", "--max_steps", 2]
+    assert mixunlearn(*words)[0] == 0
+    before = snapshot(here)
+    code, _, err = mixunlearn(*words, "--classes", "two", "--resume_from_checkpoint", "true")
+    assert code == 2 and "forgets other rows" in err
+    assert mixunlearn(*words, "--classes", "nope", "--overwrite_output_dir")[0] == 2
+    assert snapshot(here) == before
+
+
+def test_a_test_set_in_another_class_order_is_refused(digits: Path, here: Path, mixunlearn: MixUnlearn) -> None:
+    rows = datasets.Dataset.from_parquet(str(digits / "test.parquet"), cache_dir=str(here / "read"))
+    backwards = datasets.ClassLabel(names=NAMES[::-1])
+    rows.cast_column("label", datasets.Value("int64")).cast_column("label", backwards).to_parquet(
+        here / "test.parquet"
+    )
+    words = ["--config", digits / "request.yaml", "--test_file", "test.parquet", "--output_dir", "out"]
+    code, _, err = mixunlearn("evaluate", *words)
+    assert code == 2 and "another order" in err

@@ -14,7 +14,7 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from ..errors import ConfigError
-from ..trainer.config import MixUnlearnConfig
+from ..trainer.config import MixUnlearnConfig, positive
 
 
 @dataclass
@@ -37,6 +37,11 @@ class DataOptions:
     max_eval_rows: int = field(
         default=10_000, metadata={"help": "Evaluate on at most so many rows of each set, drawn at random."}
     )
+
+    def __post_init__(self) -> None:
+        positive("max_eval_rows", self.max_eval_rows)
+        if self.max_length is not None:
+            positive("max_length", self.max_length)
 
 
 @dataclass
@@ -76,6 +81,10 @@ class PlanOptions:
 
     retrain_epochs: float = field(default=10.0, metadata={"help": "Passes over the retain set that retraining takes."})
     retrain_batch_size: int = field(default=32, metadata={"help": "Rows in its batches."})
+
+    def __post_init__(self) -> None:
+        positive("retrain_epochs", self.retrain_epochs)
+        positive("retrain_batch_size", self.retrain_batch_size)
 
 
 SECTIONS: dict[str, Any] = {
@@ -138,30 +147,47 @@ def known_names() -> list[str]:
 def _read(path: Path) -> dict[str, Any]:
     """Settings of a YAML file, without their sections."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
+        content, typed = yaml.load(text, _AsWritten) or {}, yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The file {str(path)!r} cannot be read ({type(error).__name__}).") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise ConfigError(f"{str(path)!r}{where} is not YAML: one `name: value` a line.") from None
+        raise ConfigError(f"{str(path)!r}{where} is not YAML: one `name: value` a line, no name twice.") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{str(path)!r} is not YAML of settings: one `name: value` a line.") from None
     if not isinstance(content, dict):
         raise ConfigError(f"{str(path)!r} must hold settings, one `name: value` a line.")
     settings: dict[str, Any] = {}
     for name, value in content.items():
-        inside = value if name in SECTIONS and isinstance(value, dict) else {name: value}
-        for key, setting in inside.items():
-            _require_known(f"{name}.{key}" if inside is value else str(key))
-            settings[str(key)] = setting
+        sectioned = name in SECTIONS and isinstance(value, dict)
+        for key, setting in (value if sectioned else {name: value}).items():
+            _require_known(f"{name}.{key}" if sectioned else key)
+            is_dict = isinstance(setting, dict)  # of settings of a scheduler, say: their numbers are numbers
+            settings[key] = (typed[name][key] if sectioned else typed[key]) if is_dict else setting
     return settings
+
+
+class _AsWritten(yaml.BaseLoader):
+    """Values as they are written: an id such as 0123 or 1:30 is no number, a name that stands twice an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value]
+        twice = next((key for i, (key, _) in enumerate(node.value) if key.value in names[:i]), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(problem="a name twice", problem_mark=twice.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _as_words(settings: dict[str, Any]) -> list[str]:
     words: list[str] = []
     for name, value in settings.items():
         if isinstance(value, list):
+            if any(str(one).startswith("-") for one in value):
+                raise ConfigError(f"A value of `{name}` begins with '-'. Such values go into a file (`values_file`).")
             words += [f"--{name}", *map(str, value)]
-        elif value is not None:
+        elif value not in ("", "null", "~"):
             words.append(f"--{name}={json.dumps(value) if isinstance(value, dict) else value}")
     return words
 

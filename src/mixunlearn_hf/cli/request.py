@@ -59,6 +59,7 @@ class Prepared:
             forget_dataset=part("forget"),
             retain_dataset=part("retain"),
             holdout_dataset=part("holdout"),
+            eval_dataset={"test": part("test")} if "test" in self.inputs else None,
             processing_class=self.processing_class,
         )
 
@@ -84,6 +85,10 @@ def prepare(data: DataOptions, request: RequestOptions, training: MixUnlearnConf
         raise ConfigError("Say which model shall forget: `model`, a folder or a Hub id.")
     if (data.dataset is None) == (data.train_file is None):
         raise ConfigError("Say where the training rows are: either `dataset` or `train_file`.")
+    if data.dataset is not None and data.test_file is not None:
+        raise ConfigError(
+            "`test_file` goes with `train_file`. With `dataset`, `test_split` names the rows to test on."
+        )
     if request.related not in ("keep", "move"):
         raise ConfigError(f"`related` must be 'keep' or 'move', got {request.related!r}.")
     with training.main_process_first(desc="loading the data"):
@@ -182,7 +187,7 @@ def split(
 
 def _lines(path: str) -> list[str]:
     try:
-        return [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line]
+        return [line for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"The file {path!r} cannot be read ({type(error).__name__}).") from None
 

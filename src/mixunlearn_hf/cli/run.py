@@ -9,9 +9,10 @@ from typing import Any
 from filelock import FileLock, Timeout
 from transformers import PrinterCallback, Trainer
 
+from ..data.record import RECORD_NAME, SplitRecord
 from ..errors import ConfigError, OutputExistsError
 from ..evaluation.measure import memorisation, outputs_of, scores_of
-from ..files import write_json
+from ..files import write_json, write_text
 from ..planning.memory import MemoryPeak
 from ..trainer.checks import claim_output_dir
 from ..trainer.config import MixUnlearnConfig
@@ -32,11 +33,15 @@ def run(
     clock = Clock()
     folder, resumes = Path(str(training.output_dir)), str(training.resume_from_checkpoint or "")
     with _alone_in(folder, training.process_index == 0):
-        if not resumes:
-            claim_output_dir(str(folder), training.overwrite_output_dir)
+        if not (resumes or training.overwrite_output_dir):  # `train` removes old checkpoints, once all is checked
+            claim_output_dir(str(folder), overwrite=False)
         prepared = prepare(data, request, training)
         record = prepared.splits.digest(request.digest_key)
+        if resumes:
+            _require_same_request(folder, record)
         trainer = prepared.trainer(training)
+        if trainer.is_world_process_zero():
+            write_text(folder / RECORD_NAME, record.to_json())
         trainer.remove_callback(PrinterCallback)
         clock.lap("preparing")
         with MemoryPeak() as peak:
@@ -46,6 +51,8 @@ def run(
             clock.lap("training")
             after = evaluate(trainer, prepared, data, training)
             clock.lap("evaluation")
+            if trainer.is_world_process_zero():
+                (folder / RESULTS_NAME).unlink(missing_ok=True)  # of the model that was there
             trainer.save_model()
             clock.lap("saving")
         if not trainer.is_world_process_zero():
@@ -72,10 +79,22 @@ def run(
         return results
 
 
+def _require_same_request(folder: Path, record: SplitRecord) -> None:
+    """Checkpoints in a folder are of the request whose record stands there."""
+    if not (folder / RECORD_NAME).exists():
+        return
+    begun = SplitRecord.load(folder)
+    if (begun.digest_key, begun.digests.get("forget")) != (record.digest_key, record.digests["forget"]):
+        raise ConfigError(
+            f"The run in {str(folder)!r} forgets other rows ({begun.rows['forget']}, here {record.rows['forget']}), "
+            "or its digests have another key. Resume it with its own request, or choose another `output_dir`."
+        )
+
+
 @contextlib.contextmanager
 def _alone_in(folder: Path, main_process: bool) -> Iterator[None]:
     """Make the folder and keep other runs out of it; leave none that is empty."""
-    lock = FileLock(folder / ".lock", timeout=0)
+    lock, made = FileLock(folder / ".lock", timeout=0), not folder.exists()
     try:
         if main_process:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +110,8 @@ def _alone_in(folder: Path, main_process: bool) -> Iterator[None]:
             (folder / ".lock").unlink(missing_ok=True)
             lock.release()
             with contextlib.suppress(OSError):
-                folder.rmdir()  # unless something is in it
+                if made:
+                    folder.rmdir()  # unless something is in it
 
 
 def evaluate(trainer: Trainer, prepared: Prepared, data: DataOptions, training: MixUnlearnConfig) -> dict[str, Any]:
