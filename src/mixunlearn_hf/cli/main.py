@@ -44,7 +44,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     as_json = "--json" in words
     try:
-        from .options import parse  # slow to import, and `mixunlearn --help` does without
+        from .options import parse  # here, so that an import that fails is reported as any failure
 
         (data, request, training, plan), _ = parse(words[0], words[1:])
         command = importlib.import_module(f".{words[0]}", __package__)
