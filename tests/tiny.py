@@ -103,6 +103,7 @@ def trainer(
     model: PreTrainedModel | None = None,
     forget: Any = None,
     retain: Any = None,
+    collator: Any = None,
     trainer_kwargs: dict[str, Any] | None = None,
     trainer_class: type = MixUnlearnTrainer,
     **config: Any,
@@ -126,7 +127,7 @@ def trainer(
         trainer_class.config_class(**{**settings, **config}),
         forget_dataset=rows(name, 6, seed=1, classes=(0,)) if forget is None else forget,
         retain_dataset=rows(name, 20, seed=2, classes=(1, 2, 3)) if retain is None else retain,
-        data_collator=None if name in IMAGE_MODELS else pad,
+        data_collator=collator or (None if name in IMAGE_MODELS else pad),
         **(trainer_kwargs or {}),
     )
 

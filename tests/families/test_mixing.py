@@ -1,85 +1,120 @@
-"""Every family mixes where it says it does."""
+"""Where samples are mixed and where features come from: what is refused, and what can be set."""
+
+from typing import Any
 
 import pytest
 import tiny
 import torch
 
-from mixunlearn_hf.errors import UnsupportedModelError
-from mixunlearn_hf.families import EmbeddingSite, PixelSite, extract_features, family_of
-from mixunlearn_hf.mixblock import mix
-
-
-def batch(name: str, count: int, seed: int, length: int = 7) -> dict[str, torch.Tensor]:
-    torch.manual_seed(seed)
-    if name in tiny.IMAGE_MODELS:
-        return {"pixel_values": torch.randn(count, 1, tiny.SIZE, tiny.SIZE)}
-    ids = torch.randint(2, tiny.VOCABULARY, (count, length))
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-@pytest.mark.parametrize("name", tiny.MODELS)
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_mixing_with_mask_0_or_1_gives_exactly_one_of_the_two_rows(name: str, weight: float) -> None:
-    model = tiny.build(name)
-    family = family_of(model)
-    site = EmbeddingSite(family, model)
-    forget, retain = batch(name, 3, seed=1), batch(name, 3, seed=2)
-    inputs = {
-        key: torch.cat([forget[key], retain[key], value]) for key, value in family.mixed_inputs(forget, retain).items()
-    }
-
-    def mixed(embeddings: torch.Tensor) -> torch.Tensor:
-        first, second, _ = embeddings.chunk(3)
-        mask = torch.full((3, *site.positions(embeddings)), weight)
-        return torch.cat([first, second, mix(first, second, mask, site.channel_dim)])
-
-    with torch.no_grad():
-        logits = site.run(model, inputs, mixed)
-        expected = model(**(forget if weight == 1 else retain)).logits
-    torch.testing.assert_close(logits[6:], expected, atol=1e-5, rtol=0)
-    torch.testing.assert_close(logits[:3], model(**forget).logits, atol=1e-5, rtol=0)
+from mixunlearn_hf.errors import ConfigError, UnsupportedModelError
+from mixunlearn_hf.families import EmbeddingSite, Family, FeatureLayer, PixelSite, check_mixing, family_of
+from mixunlearn_hf.families.text import TokenFamily
 
 
 @pytest.mark.parametrize("name", tiny.IMAGE_MODELS)
 def test_pixels_are_mixed_as_the_paper_mixes_them(name: str) -> None:
     model = tiny.build(name)
-    forget, retain = batch(name, 2, seed=1), batch(name, 2, seed=2)
-    average = {"pixel_values": (forget["pixel_values"] + retain["pixel_values"]) / 2}
+    forget, retain = torch.randn(2, 2, 1, tiny.SIZE, tiny.SIZE)
     with torch.no_grad():
-        logits = PixelSite().run(model, forget, lambda pixels: (pixels + retain["pixel_values"]) / 2)
-        torch.testing.assert_close(logits, model(**average).logits)
+        logits = PixelSite().run(model, {"pixel_values": forget}, lambda pixels: (pixels + retain) / 2)
+        torch.testing.assert_close(logits, model(pixel_values=(forget + retain) / 2).logits)
+
+
+# ---- features ----
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [(None, 0), ("0", 0), ("1", 1), ("-1", 1), ("bert.encoder.layer.1", 1)],
+)
+def test_feature_layer_is_a_number_or_a_name(layer: str | None, expected: int) -> None:
+    model = tiny.build("bert")
+    assert FeatureLayer.find(family_of(model), model, layer) == FeatureLayer(model.bert.encoder.layer[expected])
+
+
+@pytest.mark.parametrize("layer", ["2", "-3", "bert.encoder.layer.2", "middle"])
+def test_feature_layer_that_does_not_exist(layer: str) -> None:
+    model = tiny.build("bert")
+    with pytest.raises(ConfigError, match="feature_layer=.*0 to 1"):
+        FeatureLayer.find(family_of(model), model, layer)
+
+
+def test_trainer_takes_features_from_the_layer_that_is_named(tmp_path: Any) -> None:
+    first, last = (tiny.trainer(tmp_path / layer, "resnet", feature_layer=layer) for layer in ("0", "-1"))
+    assert (first.generator.mixblock.channels, last.generator.mixblock.channels) == (8, 12)
+    with pytest.raises(ConfigError, match="7"):
+        tiny.trainer(tmp_path, "resnet", feature_layer="7")
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet", "classifier"), ("bert", "bert.pooler"), ("bert", "")])
+def test_layers_without_features(tmp_path: Any, name: str, layer: str) -> None:
+    with pytest.raises(ConfigError, match="Choose another `feature_layer`"):
+        tiny.trainer(tmp_path, name, feature_layer=layer)
+
+
+# ---- families that do not fit ----
+
+
+class _Wrong(TokenFamily):
+    model_types = ()
+
+
+def check(family: Family, name: str) -> None:
+    model, row = tiny.build(name), {key: value[:1] for key, value in batch(name).items()}
+    check_mixing(family, EmbeddingSite(family, model), model, row)
+
+
+def batch(name: str) -> dict[str, torch.Tensor]:
+    if name in tiny.IMAGE_MODELS:
+        return {"pixel_values": torch.randn(2, 1, tiny.SIZE, tiny.SIZE)}
+    ids = torch.randint(2, tiny.VOCABULARY, (2, 7))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
-def test_features_are_those_of_the_middle_layer_and_nothing_behind_it_runs(name: str) -> None:
-    model = tiny.build(name)
-    family = family_of(model)
-    inputs = batch(name, 2, seed=1)
-    calls = []
-    model.classifier.register_forward_hook(lambda *_: calls.append("head"))
-    features = extract_features(family, model, inputs)
-    assert features.dtype == torch.float32 and features.shape[0] == 2 and not features.requires_grad
-    assert calls == []
-    seen = []
-    family.feature_module(model).register_forward_hook(lambda _, __, output: seen.append(output))
-    with torch.no_grad():
-        model(**inputs)
-    output = seen[0][0] if isinstance(seen[0], tuple) else seen[0]
-    torch.testing.assert_close(features, family.features(output))
+def test_registered_families_fit(name: str) -> None:
+    check(family_of(tiny.build(name)), name)
 
 
-@pytest.mark.parametrize("name", ["bert", "distilbert"])
-def test_mixed_text_attends_to_the_union_of_both_rows(name: str) -> None:
-    family = family_of(tiny.build(name))
-    forget, retain = batch(name, 1, seed=1), batch(name, 1, seed=2)
-    forget["attention_mask"][0, 3:] = 0
-    retain["attention_mask"][0, 5:] = 0
-    mixed = family.mixed_inputs(forget, retain)
-    assert mixed["attention_mask"].tolist() == [[1, 1, 1, 1, 1, 0, 0]]
+def test_embedding_that_only_knows_positions_is_not_the_sample() -> None:
+    class Positions(_Wrong):
+        def embedding_module(self, model: Any) -> Any:
+            return model.bert.embeddings.position_embeddings
+
+    with pytest.raises(UnsupportedModelError, match="rows first"):
+        check(Positions(tiny.build("bert")), "bert")
+
+
+def test_embedding_behind_which_the_sample_is_read_again() -> None:
+    class Types(_Wrong):
+        def embedding_module(self, model: Any) -> Any:
+            return model.bert.embeddings.token_type_embeddings
+
+    with pytest.raises(UnsupportedModelError, match="elsewhere"):
+        check(Types(tiny.build("bert")), "bert")
+
+
+def test_embedding_that_runs_several_times() -> None:
+    class Activation(_Wrong):
+        def embedding_module(self, model: Any) -> Any:
+            shared = model.bert.encoder.layer[0].intermediate.intermediate_act_fn
+            model.bert.encoder.layer[1].intermediate.intermediate_act_fn = shared
+            return shared
+
+    with pytest.raises(UnsupportedModelError, match="2 times"):
+        check(Activation(tiny.build("bert")), "bert")
+
+
+def test_sequences_of_a_family_of_maps() -> None:
+    class Maps(Family):
+        embedding_paths = ("embeddings.patch_embeddings",)
+
+    with pytest.raises(UnsupportedModelError, match="SequenceFamily"):
+        check(Maps(tiny.build("vit")), "vit")
 
 
 def test_unsupported_model_names_what_to_write() -> None:
-    model = torch.nn.Linear(2, 2)
     with pytest.raises(UnsupportedModelError, match="register_family") as caught:
-        family_of(model)
+        family_of(torch.nn.Linear(2, 2))
     assert "embedding_module" in str(caught.value) and "resnet" in str(caught.value)
+    assert "model_classes = (Linear,)" in str(caught.value)

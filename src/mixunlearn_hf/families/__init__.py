@@ -1,18 +1,25 @@
 """Model families: where a model embeds its input, and where the features for MixBlock come from."""
 
-from . import bert, resnet, vit  # noqa: F401  each registers its family
-from .base import Family, TokenFamily
-from .registry import family_of, register_family, supported_model_types
-from .sites import EmbeddingSite, MixingSite, PixelSite, extract_features
+from . import audio, convolutional, timm, vision_transformers  # noqa: F401  each registers its families
+from .base import Family, SequenceFamily
+from .features import FeatureLayer, extract_features
+from .registry import family_of, register_family, registered_families
+from .sites import EmbeddingSite, MixingSite, PixelSite, check_mixing
+from .text import TokenFamily
+from .vision_transformers import PatchFamily
 
 __all__ = [
     "EmbeddingSite",
-    "MixingSite",
-    "PixelSite",
-    "TokenFamily",
     "Family",
-    "family_of",
+    "FeatureLayer",
+    "MixingSite",
+    "PatchFamily",
+    "PixelSite",
+    "SequenceFamily",
+    "TokenFamily",
+    "check_mixing",
     "extract_features",
+    "family_of",
     "register_family",
-    "supported_model_types",
+    "registered_families",
 ]

@@ -2,86 +2,73 @@
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 
 class Family:
-    """Where the models of a family embed their input and where their features come from.
+    """Where the models of a family embed their input, and where the features for MixBlock come from.
 
-    A subclass names the two modules; what it inherits serves models whose embedding is a map `(B, C, H, W)`. Register
-    it with [`register_family`].
+    What is inherited serves models whose embeddings and features are maps `(B, C, H, W)`. A family of your own names
+    `embedding_module`, `layers` and, unless its features are maps, `features`; register it with [`register_family`].
+
+    Attributes:
+        config: the model's config, `None` where it has none.
     """
 
     model_types: ClassVar[tuple[str, ...]] = ()
     """Values of `config.model_type` the family serves."""
-    main_input: ClassVar[str] = "pixel_values"
+    model_classes: ClassVar[tuple[type[nn.Module], ...]] = ()
+    """Classes the family serves; they go before `model_types`."""
     channel_dim: ClassVar[int] = 1
-    """Channel dimension of the embedding: 1 for maps, -1 for sequences."""
+    """Channel dimension of the embedding: 1 for `(B, C, ...)`, -1 for `(B, ..., C)`."""
+    embedding_ndim: ClassVar[int] = 4
+    """Dimensions of the embedding, with batch and channels."""
+    embedding_paths: ClassVar[tuple[str, ...]] = ()
+    """Where the embedding module is; of several paths, the first that the model has counts."""
+    layer_paths: ClassVar[tuple[str, ...]] = ()
+    """Where the list of layers is."""
 
-    def __init__(self, config: Any) -> None:
-        self.config = config
+    def __init__(self, model: nn.Module) -> None:
+        self.config: Any = getattr(model, "config", None)
 
     def embedding_module(self, model: nn.Module) -> nn.Module:
         """The module whose output is mixed, called once a forward."""
-        raise NotImplementedError
+        return submodule(model, *self.embedding_paths)
 
-    def feature_module(self, model: nn.Module) -> nn.Module:
-        """The module of the original model whose output MixBlock looks at, a middle layer."""
-        raise NotImplementedError
+    def layers(self, model: nn.Module) -> list[nn.Module]:
+        """The layers that features can come from, in the order they run; one that runs again stands in it again."""
+        return list(submodule(model, *self.layer_paths).children())
+
+    def features(self, output: Tensor) -> Tensor:
+        """What a layer gave, as `(B, C, *positions)`; with as many dimensions of positions as the embedding has."""
+        return output
 
     def positions(self, embeddings: Tensor) -> tuple[int, ...]:
         """Shape of an embedding without its batch and channel dimensions."""
         return tuple(embeddings.shape[2:] if self.channel_dim == 1 else embeddings.shape[1:-1])
 
-    def features(self, output: Tensor) -> Tensor:
-        """What the feature module gave, as `(B, C, *positions)`."""
-        return output
-
     def present(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        """Positions with content, bool of shape `(B, *positions)`; `None` where every position has."""
+        """Positions of the embedding with content, bool of shape `(B, *positions)`; `None` where every one has."""
         return None
 
-    def mixed_inputs(self, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Model inputs of the mixed rows. Their embedding is replaced; the rest must fit both samples."""
-        return forget
 
+class SequenceFamily(Family):
+    """Models whose embedding and layers give sequences `(B, L, C)`."""
 
-def middle(blocks: nn.Module) -> nn.Module:
-    """The last block of the first half."""
-    listed = list(blocks.children())
-    return listed[max(len(listed) // 2, 1) - 1]
-
-
-def submodule(model: nn.Module, *paths: str) -> nn.Module:
-    """The first of several dotted paths that the model has (they differ between releases of transformers)."""
-    for path in paths:
-        try:
-            return model.get_submodule(path)
-        except AttributeError:
-            continue
-    raise AttributeError(f"{type(model).__name__} has none of the modules {list(paths)}")
-
-
-class TokenFamily(Family):
-    """Text encoders: token embeddings `(B, L, C)` are mixed, padded positions have no say."""
-
-    main_input = "input_ids"
     channel_dim = -1
-
-    def embedding_module(self, model: nn.Module) -> nn.Module:
-        return model.get_input_embeddings()  # type: ignore[operator]
+    embedding_ndim = 3
+    layer_paths: ClassVar[tuple[str, ...]] = ("encoder.layers", "encoder.layer", "layers")
 
     def features(self, output: Tensor) -> Tensor:
         return output.transpose(1, 2)
 
-    def present(self, inputs: dict[str, Tensor]) -> Tensor | None:
-        mask = inputs.get("attention_mask")
-        return None if mask is None else mask.bool()
 
-    def mixed_inputs(self, forget: dict[str, Tensor], retain: dict[str, Tensor]) -> dict[str, Tensor]:
-        present = self.present(forget), self.present(retain)
-        if present[0] is None or present[1] is None:
-            return forget
-        mixed = {name: torch.where(present[0], value, retain[name]) for name, value in forget.items()}
-        return {**mixed, "attention_mask": (present[0] | present[1]).to(forget["attention_mask"].dtype)}
+def submodule(model: nn.Module, *paths: str) -> nn.Module:
+    """The first of several dotted paths that the model has, below its head (they differ between releases)."""
+    body = getattr(model, "base_model", model)  # of transformers' classifiers, all but the head
+    for path in paths:
+        try:
+            return body.get_submodule(path)
+        except AttributeError:
+            continue
+    raise AttributeError(f"{type(model).__name__} has none of the modules {list(paths)}")

@@ -1,39 +1,49 @@
-"""The registry of families, found from a model's own config."""
+"""The registry of families, found from a model's class or its config."""
 
 from torch import nn
 
+from ..classifier import bare, main_input
 from ..errors import UnsupportedModelError
 from .base import Family
 
-_FAMILIES: dict[str, type[Family]] = {}
+_BY_TYPE: dict[str, type[Family]] = {}
+_BY_CLASS: dict[type[nn.Module], type[Family]] = {}
 
 
 def register_family(family: type[Family]) -> type[Family]:
-    """Register a family for its `model_types`; usable as a decorator. A later registration wins."""
-    for model_type in family.model_types:
-        _FAMILIES[model_type] = family
+    """Register a family for its `model_types` and `model_classes`; usable as a decorator. A later one wins."""
+    _BY_TYPE.update(dict.fromkeys(family.model_types, family))
+    _BY_CLASS.update(dict.fromkeys(family.model_classes, family))
     return family
 
 
-def supported_model_types() -> list[str]:
-    """Values of `config.model_type` that have a family."""
-    return sorted(_FAMILIES)
+def registered_families() -> dict[str, type[Family]]:
+    """The family of every `config.model_type` that has one."""
+    return dict(sorted(_BY_TYPE.items()))
 
 
 def family_of(model: nn.Module) -> Family:
     """The family of a model.
 
     Raises:
-        UnsupportedModelError: no family is registered for its `config.model_type`.
+        UnsupportedModelError: none is registered for its class, its bases or its `config.model_type`.
     """
+    model = bare(model)
+    for model_class in type(model).__mro__:
+        if model_class in _BY_CLASS:
+            return _BY_CLASS[model_class](model)
     model_type = getattr(getattr(model, "config", None), "model_type", None)
-    if model_type not in _FAMILIES:
-        base = "TokenFamily" if getattr(model, "main_input_name", None) == "input_ids" else "Family"
-        raise UnsupportedModelError(
-            f"No family is registered for {type(model).__name__} (config.model_type={model_type!r}), so it is not "
-            f"known where to mix its samples. Registered: {', '.join(supported_model_types())}. To add it, subclass "
-            f"`mixunlearn_hf.families.{base}` with `embedding_module` (the module whose output is mixed) and "
-            f"`feature_module` (a middle layer), set `model_types = ({model_type!r},)` and decorate it with "
-            "`@register_family`."
-        )
-    return _FAMILIES[model_type](model.config)
+    if model_type in _BY_TYPE:
+        return _BY_TYPE[model_type](model)
+    name = type(model).__name__
+    base, key = "Family", f"model_classes = ({name},)"
+    if model_type is not None:
+        key = f"model_types = ({model_type!r},)"
+        base = {"input_ids": "TokenFamily", "input_values": "SequenceFamily"}.get(main_input(model), base)
+    raise UnsupportedModelError(
+        f"No family is registered for {name} (config.model_type={model_type!r}), so it is not known where to mix its "
+        f"samples. Registered: {', '.join(registered_families())}. To add it, subclass "
+        f"`mixunlearn_hf.families.{base}` with `embedding_module` (the module whose output is mixed), `layers` (those "
+        f"that features can come from) and, if need be, `features`; set `{key}` and decorate it with "
+        "`@register_family`. docs/models.md shows one."
+    )

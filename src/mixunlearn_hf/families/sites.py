@@ -1,4 +1,4 @@
-"""Reading and replacing what a model computes on the way, by hooks on the modules a family names."""
+"""Mixing samples inside a model's own forward, by a hook on the module a family names."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from ..classifier import bare, logits_of, main_input
 from ..errors import UnsupportedModelError
 from .base import Family
 
@@ -35,27 +36,29 @@ class EmbeddingSite:
         self.positions = family.positions
         self._replacement: Replacement | None = None
         self._calls = 0
-        family.embedding_module(model).register_forward_hook(self._hook)
+        family.embedding_module(bare(model)).register_forward_hook(self._hook)
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor], replacement: Replacement) -> Tensor:
         self._replacement, self._calls = replacement, 0
         try:
-            logits = model(**inputs).logits
+            logits = logits_of(model(**inputs))
         finally:
             self._replacement = None
-        assert self._calls == 1, f"the embedding was computed {self._calls} times in one forward"
+        if self._calls != 1:
+            raise UnsupportedModelError(
+                f"{type(bare(model)).__name__} calls the module that embeds its input {self._calls} times in one "
+                "forward, and it must be once. Register a family that names another module."
+            )
         return logits
 
-    def _hook(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+    @torch.compiler.disable
+    def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
+        """Replace what the module gave, the first of several things."""
         if self._replacement is None:
             return None
         self._calls += 1
-        if output.ndim != (4 if self.channel_dim == 1 else 3):
-            kind = "maps (B, C, H, W)" if self.channel_dim == 1 else "sequences (B, L, C)"
-            raise UnsupportedModelError(
-                f"The family of this model says that its embeddings are {kind}, and they have the shape "
-                f"{tuple(output.shape)}. Sequences need `channel_dim = -1`; text needs `TokenFamily`."
-            )
+        if isinstance(output, tuple):
+            return self._replacement(output[0]), *output[1:]
         return self._replacement(output)
 
 
@@ -68,27 +71,55 @@ class PixelSite:
         return tuple(embeddings.shape[2:])
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor], replacement: Replacement) -> Tensor:
-        return model(**{**inputs, "pixel_values": replacement(inputs["pixel_values"])}).logits
-
-
-class _FeaturesReached(Exception):
-    """Ends a forward at the layer the features come from."""
+        return logits_of(model(**{**inputs, "pixel_values": replacement(inputs["pixel_values"])}))
 
 
 @torch.no_grad()
-def extract_features(family: Family, model: nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    """Features of a model, `(B, C, *positions)` in float32. The layers behind them are not computed."""
-    features: list[Tensor] = []
+def check_mixing(family: Family, site: EmbeddingSite, model: nn.Module, row: dict[str, Tensor]) -> Tensor:
+    """Refuse a family that does not fit its model; gives the embedding of the row.
 
-    def stop_here(module: nn.Module, args: Any, output: Any) -> None:
-        features.append(family.features(output[0] if isinstance(output, tuple) else output).float())
-        raise _FeaturesReached
+    In a batch of one row twice, the embedding of the second is exchanged for that of the row read backwards. The
+    model must then say of the first what it says of the row, and of the second what it says of the row read backwards.
 
-    handle = family.feature_module(model).register_forward_hook(stop_here)
-    try:
-        model(**inputs)
-    except _FeaturesReached:
-        pass
-    finally:
-        handle.remove()
-    return features[0]
+    Args:
+        row (`dict[str, Tensor]`): model inputs of one row, `(1, ...)`.
+
+    Raises:
+        UnsupportedModelError: it does not.
+    """
+    backwards = _backwards(row, main_input(model))
+    kept: list[Tensor] = []
+
+    def keep(embedding: Tensor) -> Tensor:
+        kept.append(embedding)
+        return embedding
+
+    def exchange(embeddings: Tensor) -> Tensor:
+        if embeddings.shape != (2, *kept[0].shape[1:]) or embeddings.ndim != family.embedding_ndim:
+            raise UnsupportedModelError(
+                f"{type(family).__name__} says that {type(bare(model)).__name__} embeds its input in "
+                f"{family.embedding_ndim} dimensions, rows first, and for two rows the shape is "
+                f"{tuple(embeddings.shape)}. Sequences (B, L, C) need a `SequenceFamily`, text a `TokenFamily`."
+            )
+        return torch.cat([embeddings[:1], kept[1]])
+
+    expected = torch.cat([site.run(model, one, keep) for one in (row, backwards)])
+    logits = site.run(model, {key: torch.cat([value, value]) for key, value in row.items()}, exchange)
+    gap, scale, difference = (float(x.abs().max()) for x in (logits - expected, expected, expected[0] - expected[1]))
+    if not gap <= 0.25 * difference + (1e-4 if logits.dtype == torch.float32 else 1e-2) * scale:
+        raise UnsupportedModelError(
+            f"Mixing where {type(family).__name__} says is not mixing the samples of {type(bare(model)).__name__}: "
+            f"with the embedding of one row exchanged for that of another, its logits are off by {gap:.2g}. The model "
+            "reads its input elsewhere too. Register a family that names another module."
+        )
+    return kept[0]
+
+
+def _backwards(row: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The row with what it holds in another order; of text, padding and the first and last token stay in place."""
+    if name != "input_ids":
+        return {**row, name: row[name].flip(-1)}
+    tokens = row[name].clone()
+    places = row.get("attention_mask", torch.ones_like(tokens))[0].nonzero()[1:-1, 0]
+    tokens[0, places] = tokens[0, places.flip(0)]
+    return {**row, name: tokens}

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from transformers.utils import logging as transformers_logging
 
+from ..classifier import logits_of
 from ..data.rows import NO_LABEL, Rows
 from ..trainer.base import UnlearningTrainer
 from .memory import MemoryPeak
@@ -99,7 +100,7 @@ def time_retraining(trainer: UnlearningTrainer, rows: Rows, batch_size: int, ste
                 batch = trainer._prepare_inputs(batch)
                 batch.pop("labels", None)
                 with trainer.accelerator.autocast():
-                    loss = model(**batch).logits.float().logsumexp(-1).mean()
+                    loss = logits_of(model(**batch)).float().logsumexp(-1).mean()
                 trainer.accelerator.backward(loss)
                 optimizer.step()
                 optimizer.zero_grad()

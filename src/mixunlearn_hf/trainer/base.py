@@ -1,7 +1,6 @@
 """The base that every unlearning method shares: paired data, a frozen original model, targets, checks and logs."""
 
 import copy
-import inspect
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,12 +10,20 @@ import torch
 import transformers
 from torch import Tensor
 from torch.utils.data import DataLoader
-from transformers import AutoConfig, EvalPrediction, PreTrainedModel, TrainerCallback, set_seed
+from transformers import (
+    AutoConfig,
+    EvalPrediction,
+    PreTrainedModel,
+    TrainerCallback,
+    default_data_collator,
+    set_seed,
+)
 from transformers.trainer_utils import TrainOutput
 
+from ..classifier import bare, input_names, logits_of, main_input
 from ..data.pairs import VALUES, PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
-from ..errors import ConfigError, DataError, NonFiniteObjectiveError
+from ..errors import ConfigError, DataError, NonFiniteObjectiveError, UnsupportedModelError
 from .checks import (
     check_batch,
     check_class_order,
@@ -25,6 +32,7 @@ from .checks import (
     check_unshared,
     claim_output_dir,
     last_complete_checkpoint,
+    refused_batch,
 )
 from .config import UnlearningConfig
 from .filled import FilledSampler
@@ -39,7 +47,8 @@ class UnlearningTrainer(TargetedTrainer):
     (see `filled.py`).
 
     Args:
-        model (`PreTrainedModel` or `str`): the trained classifier, or its path or Hub id. It is changed in place.
+        model (`nn.Module` or `str`): the trained classifier, or its path or Hub id. It is changed in place. A module
+            of your own takes named inputs and returns logits, or something with `logits` (see `docs/models.md`).
         args ([`UnlearningConfig`]): settings; default ones with `output_dir="unlearned"` where left out.
         forget_dataset, retain_dataset: the two parts of the training data, from [`split_forget_retain`]. Rows are
             model inputs, or raw images or text with `processing_class`.
@@ -64,7 +73,7 @@ class UnlearningTrainer(TargetedTrainer):
 
     def __init__(
         self,
-        model: PreTrainedModel | str,
+        model: torch.nn.Module | str,
         args: UnlearningConfig | None = None,
         *,
         forget_dataset: Any,
@@ -88,11 +97,10 @@ class UnlearningTrainer(TargetedTrainer):
                 "CUDA_VISIBLE_DEVICES to one."
             )
         model = load_classifier(model) if isinstance(model, str) else model
-        self.num_labels = check_head(model)
-        self._input_names = list(inspect.signature(model.forward).parameters)
-        self._main_input = model.main_input_name
+        check_head(model)
+        self._config = getattr(bare(model), "config", None)
+        self._input_names, self._main_input = input_names(model), main_input(model)
         self._label_column = args.label_column
-        self._config = model.config
         forget = self._rows(forget_dataset, processing_class, "forget_dataset")
         retain = self._rows(retain_dataset, processing_class, "retain_dataset")
         holdout = None if holdout_dataset is None else self._rows(holdout_dataset, processing_class, "holdout_dataset")
@@ -103,6 +111,7 @@ class UnlearningTrainer(TargetedTrainer):
             }
         elif eval_dataset is not None:
             eval_dataset = self._rows(eval_dataset, processing_class, "eval_dataset")
+        self.num_labels = _count_classes(model, forget, data_collator or default_data_collator)
         self._evaluated = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
         labelled_holdout = args.label_mode != "agnostic" and forget.label_column is not None
         for rows, mode in (
@@ -113,13 +122,15 @@ class UnlearningTrainer(TargetedTrainer):
         ):
             if rows is not None:
                 check_rows(rows, self.num_labels, mode)
-                check_class_order(rows, model.config.id2label)
+                check_class_order(rows, getattr(self._config, "id2label", None))
         if not args.allow_shared_rows:
             check_unshared(forget, retain)
             if holdout is not None:
                 check_unshared(forget, holdout)
                 check_unshared(retain, holdout)
-        original_model = copy.deepcopy(model).requires_grad_(False).eval()
+        if "labels" not in self._input_names and args.label_names is None:
+            args.label_names = ["labels"]  # for evaluation; the model does not take them
+        original_model: Any = copy.deepcopy(model).requires_grad_(False).eval()
         super().__init__(
             model=model,
             args=args,
@@ -145,7 +156,8 @@ class UnlearningTrainer(TargetedTrainer):
         self.add_callback(_SetEpoch(self.sampler))
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._owns_output_dir = False
-        self.model.add_model_tags(self._tag_names)
+        if hasattr(self.model, "add_model_tags"):
+            self.model.add_model_tags(self._tag_names)
 
     # ---- what a method overrides ----
 
@@ -185,8 +197,7 @@ class UnlearningTrainer(TargetedTrainer):
         self._first_pair()
         for rows in self._evaluated:
             if rows is not None:
-                first = self._prepare_inputs(self.data_collator.rows([rows[0]]))
-                check_batch(self.original_model, first, self._main_input)
+                self._try(self._prepare_inputs(self.data_collator.rows([rows[0]])))
         self._plan()
         self._owns_output_dir = True
         set_seed(self.args.seed)  # what happened since the construction has no say in the result
@@ -216,7 +227,8 @@ class UnlearningTrainer(TargetedTrainer):
 
     def _load_renamed(self, checkpoint: str) -> None:
         """Checkpoints can hold weights under older names, which `from_pretrained` knows and Trainer skips."""
-        self.model.load_state_dict(type(self.model).from_pretrained(checkpoint).state_dict())
+        if isinstance(self.model, PreTrainedModel):
+            self.model.load_state_dict(type(self.model).from_pretrained(checkpoint).state_dict())
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -227,6 +239,18 @@ class UnlearningTrainer(TargetedTrainer):
         loss = self.unlearning_loss(model, forget, retain)
         self._require_finite("loss", loss)
         return loss
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Tensor | None, Any, Any]:
+        if "labels" in self._input_names:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs.pop("labels", None)
+        with torch.no_grad(), self.accelerator.autocast():
+            logits = logits_of(model(**inputs)).float()
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels, ignore_index=NO_LABEL)
+        return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs and self._terms:  # a training log, not an evaluation's
@@ -283,15 +307,23 @@ class UnlearningTrainer(TargetedTrainer):
             for name, half in batch.items()
         }
         for half in inputs.values():
-            check_batch(self.original_model, half, self._main_input)
-            logits = self._predict(half)
-            if logits.shape != (1, self.num_labels) or not torch.isfinite(logits).all():
-                raise DataError(
-                    f"For the first row the model gives probabilities of the shape {tuple(logits.shape)[1:]}, "
-                    f"{int(torch.isfinite(logits).sum())} of them finite; {self.num_labels} finite ones are expected "
-                    "(`config.num_labels`). Check the model's head, its weights and the row's inputs."
-                )
+            self._try(half)
         return inputs
+
+    def _try(self, batch: dict[str, Any]) -> None:
+        """Refuse a batch of one row that the model does not give as many finite probabilities as it has classes."""
+        batch = {name: value for name, value in batch.items() if name != "labels"}
+        check_batch(self.original_model, batch, self._main_input)
+        try:
+            probabilities = self._predict(batch)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise refused_batch(self.original_model, batch, self._main_input, error) from error
+        if probabilities.shape != (1, self.num_labels) or not torch.isfinite(probabilities).all():
+            raise DataError(
+                f"For the first row the model gives probabilities of the shape {tuple(probabilities.shape)[1:]}, "
+                f"{int(torch.isfinite(probabilities).sum())} of them finite; {self.num_labels} finite ones are "
+                "expected (`config.num_labels`). Check the model's head, its weights and the row's inputs."
+            )
 
 
 class _SetEpoch(TrainerCallback):
@@ -313,6 +345,28 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     if not labelled.any():
         return {}
     return {"accuracy": float((logits.argmax(-1) == prediction.label_ids)[labelled].mean())}
+
+
+@torch.no_grad()
+def _count_classes(model: torch.nn.Module, rows: Rows, collator: Callable[[list[Any]], dict[str, Any]]) -> int:
+    """Classes of a model: what its config says, else how many logits it gives the first row."""
+    declared = getattr(getattr(model, "config", None), "num_labels", None)
+    if declared is not None:
+        return int(declared)
+    if len(rows) == 0:
+        raise DataError(f"`{rows.name}` has no rows. `split_forget_retain` builds sets that have.")
+    device = next(model.parameters()).device
+    batch = collator([{name: value for name, value in rows[0].items() if name != "labels"}])
+    training = model.training
+    logits = logits_of(model.eval()(**{name: value.to(device) for name, value in batch.items()}))
+    model.train(training)
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] < 2:
+        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnsupportedModelError(
+            f"Expected logits of the shape (rows, classes) from {type(model).__name__}, with two classes or more, as "
+            f"a tensor or under the name `logits`. For one row came {came}."
+        )
+    return int(logits.shape[1])
 
 
 def load_classifier(path: str) -> PreTrainedModel:

@@ -9,15 +9,18 @@ from typing import Any
 
 import datasets
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
+from ..classifier import bare
 from ..data.digests import row_digests
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, OutputExistsError, UnsupportedModelError
 
 logger = logging.get_logger(__name__)
 
+_HEADS = ("ForImageClassification", "ForSequenceClassification", "ForAudioClassification")
 _FINISHED_RUN = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -118,25 +121,17 @@ def count_shared_rows(first: Any, second: Any) -> int:
 
 def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> None:
     """Refuse a batch whose images or tokens do not fit the model."""
-    config: Any = model.config
     if main_input not in batch:
         raise DataError(
             f"The rows hold {sorted(batch)}, the model takes `{main_input}`. Pass a data set with that column, or "
             "raw rows with `processing_class=`."
         )
-    values = batch[main_input]
-    if main_input == "pixel_values":
-        channels = getattr(config, "num_channels", values.shape[1])
-        size = getattr(config, "image_size", None)
-        expected = tuple(np.broadcast_to(size, 2).tolist()) if size is not None else tuple(values.shape[2:])
-        if values.shape[1] != channels or tuple(values.shape[2:]) != expected:
-            raise DataError(
-                f"Images have the shape {tuple(values.shape[1:])} (channels, height, width), the model takes "
-                f"{(channels, *expected)}. Pass the image processor the model was trained with as "
-                "`processing_class=`."
-            )
-    if main_input == "input_ids":
-        vocabulary = model.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    model, values = bare(model), batch[main_input]
+    config: Any = getattr(model, "config", None)
+    if main_input == "pixel_values" and values.shape[1] != getattr(config, "num_channels", values.shape[1]):
+        raise DataError(_unfit_images(values, config))
+    if main_input == "input_ids" and isinstance(model, PreTrainedModel):
+        vocabulary: Any = model.get_input_embeddings().num_embeddings
         if int(values.max()) >= vocabulary:
             raise DataError(
                 f"Token {int(values.max())} lies outside the model's vocabulary of {vocabulary}. Pass the tokenizer "
@@ -150,18 +145,54 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> Non
             )
 
 
-def check_head(model: nn.Module) -> int:
-    """The number of classes of a model with a single-label classification head; others are refused."""
+def refused_batch(model: nn.Module, batch: dict[str, Any], main_input: str, error: Exception) -> DataError:
+    """What to say of a batch that the model's forward refused."""
+    config: Any = getattr(bare(model), "config", None)
+    if main_input == "pixel_values" and getattr(config, "image_size", None) is not None:
+        return DataError(_unfit_images(batch[main_input], config))
+    shapes = {name: tuple(value.shape) for name, value in batch.items() if isinstance(value, Tensor)}
+    return DataError(
+        f"The model cannot take a row whose inputs have the shapes {shapes} ({type(error).__name__}, above). Pass "
+        "what turns rows into inputs for this model as `processing_class=` or `data_collator=`."
+    )
+
+
+def _unfit_images(images: Tensor, config: Any) -> str:
+    size = getattr(config, "image_size", None)
+    expected = tuple(images.shape[2:]) if size is None else tuple(np.broadcast_to(size, 2).tolist())
+    channels = getattr(config, "num_channels", images.shape[1])
+    return (
+        f"Images have the shape {tuple(images.shape[1:])} (channels, height, width), the model takes "
+        f"{(channels, *expected)}. Pass the image processor the model was trained with as `processing_class=`."
+    )
+
+
+def check_head(model: nn.Module) -> None:
+    """Refuse models of transformers that give anything but one class out of several."""
+    model = bare(model)
     config: Any = getattr(model, "config", None)
-    architecture = type(model).__name__
-    if not architecture.endswith(("ForImageClassification", "ForSequenceClassification", "ForAudioClassification")):
+    architecture, problem = type(model).__name__, getattr(config, "problem_type", None)
+    if isinstance(model, PreTrainedModel) and architecture.endswith("ForTokenClassification"):
+        raise UnsupportedModelError(
+            f"{architecture} gives a class to every token, and what is forgotten here are rows with one class each. "
+            "Token classification is not supported."
+        )
+    of_transformers = type(model).__module__.startswith("transformers.")
+    if of_transformers and not any(head in architecture for head in _HEADS):
         raise UnsupportedModelError(
             f"Expected a model with a classification head, got {architecture}. Load it with "
-            "`AutoModelForImageClassification` or `AutoModelForSequenceClassification`."
+            "`AutoModelForImageClassification`, `AutoModelForSequenceClassification` or "
+            "`AutoModelForAudioClassification`."
         )
-    if config.problem_type in ("regression", "multi_label_classification") or config.num_labels < 2:
+    if problem == "multi_label_classification":
         raise UnsupportedModelError(
-            f"Expected one label out of several, got problem_type={config.problem_type!r} with {config.num_labels} "
-            "labels. The objective compares probability vectors over classes."
+            f"{architecture} has a multi-label head (config.problem_type={problem!r}): its labels do not exclude each "
+            "other. The objective compares probability vectors over classes that do, so it would forget something "
+            "else than was asked for. Multi-label classification is not supported."
         )
-    return int(config.num_labels)
+    if problem == "regression" or getattr(config, "num_labels", 2) < 2:
+        raise UnsupportedModelError(
+            f"{architecture} has a regression head (config.problem_type={problem!r}, num_labels="
+            f"{config.num_labels}): it gives a number and no class. The objective compares probability vectors over "
+            "classes. Regression is not supported."
+        )

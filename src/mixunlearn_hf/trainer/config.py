@@ -77,6 +77,8 @@ class MixUnlearnConfig(UnlearningConfig):
             two follow from the request where left out: 1, or 5 where rows of classes that stay are to be forgotten and
             no `holdout_dataset` says how far.
         mix_at (`str`): `"embeddings"`, or `"pixels"` for the paper's own setting on images.
+        feature_layer (`str`): layer of the original model that MixBlock looks at: its number (`"3"`, `"-1"` for the
+            last) or its name in `model.named_modules()`. By default the last of the first half (`docs/models.md`).
         batch_norm (`str`): which rows move the running statistics of batch norm layers: `"retain"`, `"all"` or
             `"frozen"`.
     """
@@ -91,6 +93,9 @@ class MixUnlearnConfig(UnlearningConfig):
     mix_temperature: float | None = field(default=None, metadata={"help": "tau_mix, on the forget term of L_mix."})
     real_temperature: float | None = field(default=None, metadata={"help": "tau_real, on the forget term of L_real."})
     mix_at: str = field(default="embeddings", metadata={"help": "Mix at embeddings or at pixels."})
+    feature_layer: str | None = field(
+        default=None, metadata={"help": "Layer MixBlock's features come from: a number or a module's name."}
+    )
     batch_norm: str = field(
         default="retain", metadata={"help": "Rows that move batch norm's running statistics: retain, all or frozen."}
     )
@@ -106,6 +111,12 @@ class MixUnlearnConfig(UnlearningConfig):
             if getattr(self, name) is not None:
                 positive(name, getattr(self, name))
         positive("generator_interval", self.generator_interval)
+        checkpointing = self.gradient_checkpointing_kwargs  # either name of the setting fills this one
+        if isinstance(checkpointing, dict) and checkpointing.get("use_reentrant"):
+            raise ConfigError(
+                "MixBlock's gradients are asked for by name, which reentrant checkpointing does not allow. Leave "
+                "`use_reentrant` out."
+            )
         for name in ("mix_weight", "real_weight"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"`{name}` must be 0 or more, got {getattr(self, name)}.")

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from transformers.trainer_utils import TrainOutput
 
 from ..errors import ConfigError
-from ..families import EmbeddingSite, MixingSite, PixelSite, extract_features, family_of
+from ..families import (
+    EmbeddingSite,
+    FeatureLayer,
+    MixingSite,
+    PixelSite,
+    check_mixing,
+    extract_features,
+    family_of,
+)
 from ..mixblock import mix
 from ..objectives import cosine_distance, generator_loss, mix_loss, real_loss
 from .base import UnlearningTrainer
@@ -45,6 +53,13 @@ class _Pairs:
             retain_target=self.retain_target[order],
             retain_features=self.retain_features[order],
         )
+
+    def host(self, lam: float) -> Inputs:
+        """Inputs of the mixed rows, whose embedding is replaced: those of the sample that weighs more.
+
+        Its length, padding and position of the last token are theirs.
+        """
+        return self.forget if lam >= 0.5 else self.retain
 
     def mixed_floor(self) -> Tensor:
         """The floor of mixed rows: 0 in pairs of one class, else pulled to and pushed from the same target."""
@@ -81,20 +96,39 @@ class MixUnlearnTrainer(UnlearningTrainer):
         if self.args.mix_at == "pixels" and self._main_input != "pixel_values":
             raise ConfigError(f'`mix_at="pixels"` needs a model of images, this one takes `{self._main_input}`.')
         self._family = family_of(self.model)
-        self._site: MixingSite = (
-            PixelSite() if self.args.mix_at == "pixels" else EmbeddingSite(self._family, self.model)
-        )
-        self._retain_alone = self.args.batch_norm == "retain" and has_batch_norm(self.model)
+        batch_norm = has_batch_norm(self.model)
+        if batch_norm and self.args.gradient_checkpointing:
+            raise ConfigError(
+                "Activation checkpointing computes layers a second time in the backward pass, where other rows have a "
+                "say in batch norm than in the forward, and this model has batch norm. Train it without."
+            )
+        row = self._first_pair()["forget"]
+        self._site, embedding = self._mixing_site(row)
+        self._layer = FeatureLayer.find(self._family, self.original_model, self.args.feature_layer)
+        self._retain_alone = self.args.batch_norm == "retain" and batch_norm
         self._last: tuple[_Pairs, Tensor, Tensor] | None = None  # pairs, their forget and their retain embeddings
         self.generator: Generator | None = None
         if self.args.generator != "mixup" and self.args.mix_weight > 0:
-            features = extract_features(self._family, self.original_model, self._first_pair()["forget"])
-            if self.args.mix_at == "pixels" and features.ndim != 4:
+            features = extract_features(self._family, self.original_model, row, self._layer)
+            if features.ndim - 2 != len(self._site.positions(embedding)):
                 raise ConfigError(
-                    f'`mix_at="pixels"` needs features that form a map, and those of this model have the shape '
-                    f"{tuple(features.shape[1:])}. Mix at its embeddings."
+                    f"The features that MixBlock looks at have the shape {tuple(features.shape[1:])}, channels first, "
+                    f"and what it has to mix the shape {tuple(embedding.shape[1:])}: of the one "
+                    f"{features.ndim - 2} dimensions are positions, of the other "
+                    f"{len(self._site.positions(embedding))}. Choose another `feature_layer` or `mix_at`."
                 )
             self.generator = Generator(features.shape[1], self.args.generator_learning_rate, self.args.device)
+
+    def _mixing_site(self, row: Inputs) -> tuple[MixingSite, Tensor]:
+        """Where to mix, tried on one row before anything is trained, and what is mixed there of that row."""
+        if self.args.mix_at == "pixels":
+            return PixelSite(), row["pixel_values"]
+        site = EmbeddingSite(self._family, self.model)
+        training = self.model.training
+        self.model.eval()
+        embedding = check_mixing(self._family, site, self.model, row)
+        self.model.train(training)
+        return site, embedding
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         if self.generator is not None:
@@ -162,7 +196,7 @@ class MixUnlearnTrainer(UnlearningTrainer):
             features = forget_target.new_zeros(2 * len(forget_target), 0)
         else:
             with self.accelerator.autocast():
-                features = extract_features(self._family, self.original_model, _join(forget, retain))
+                features = extract_features(self._family, self.original_model, _join(forget, retain), self._layer)
         return _Pairs(forget, retain, forget_target, retain_target, floor, *features.split(len(forget_target)))
 
     def _forward(self, model: nn.Module, pairs: _Pairs, partners: _Pairs, order: Tensor, lam: float) -> list[Tensor]:
@@ -171,7 +205,7 @@ class MixUnlearnTrainer(UnlearningTrainer):
         In one forward, or in two where the statistics of batch norm shall follow the retain rows alone.
         """
         size, mixes = len(pairs), self.args.mix_weight > 0
-        others = [pairs.forget] + [self._family.mixed_inputs(pairs.forget, partners.retain)] * mixes
+        others = [pairs.forget] + [partners.host(lam)] * mixes
         retain_embeddings: list[Tensor] = []
 
         def keep(embeddings: Tensor) -> Tensor:  # retain rows
@@ -216,19 +250,22 @@ class MixUnlearnTrainer(UnlearningTrainer):
 
         self.model.eval()  # neither dropout nor the batch's statistics have a part in this
         with self.accelerator.autocast():
-            logits = self._site.run(self.model, self._family.mixed_inputs(pairs.forget, pairs.retain), mixed)
-        self.model.train()
+            logits = self._site.run(self.model, pairs.host(lam), mixed)
         loss = generator_loss(
             logits.float().softmax(-1), pairs.forget_target, pairs.retain_target, lam, args.generator_temperature
         )
         self.record(generator_loss=loss)
         sign = 1 if args.generator == "adversarial" else -1
         self.generator.accumulate(sign * loss / self.current_gradient_accumulation_steps)
+        self.model.train()  # not before: layers under checkpointing are computed again here
         if self.accelerator.sync_gradients:
             self.generator.step(self.accelerator)
 
     def _mask(self, pairs: _Pairs, embeddings: Tensor, lam: float) -> Tensor:
-        """Weight of the forget sample at every position of the embeddings, `(B, *positions)` (eq. 2)."""
+        """Weight of the forget sample at every position of the embeddings, `(B, *positions)` (eq. 2).
+
+        Where one of the two has no content, the sample that weighs more is alone: 1 or 0.
+        """
         size = self._site.positions(embeddings)
         forget_present, retain_present = self._family.present(pairs.forget), self._family.present(pairs.retain)
         both = None if forget_present is None or retain_present is None else forget_present & retain_present
@@ -236,9 +273,7 @@ class MixUnlearnTrainer(UnlearningTrainer):
             mask = torch.full((len(embeddings), *size), lam, device=embeddings.device)
         else:
             mask = self.generator.mixblock(pairs.forget_features, pairs.retain_features, lam, size, both)
-        if both is None or forget_present is None:
-            return mask
-        return torch.where(both, mask, forget_present.to(mask.dtype))  # where one alone has content, its weight is 1
+        return mask if both is None else mask.masked_fill(~both, float(lam >= 0.5))
 
     def _rng(self, phase: int) -> np.random.Generator:
         """Randomness of one optimizer step: the same for its micro-batches, in every process and after a resume."""

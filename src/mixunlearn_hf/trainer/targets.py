@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedModel, Trainer
 from transformers.utils import logging
 
+from ..classifier import logits_of
 from ..data.pairs import PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError
@@ -56,7 +57,7 @@ class TargetedTrainer(Trainer):
     def _predict(self, inputs: dict[str, Tensor]) -> Tensor:
         """Probabilities of the original model, `(B, C)` in float32."""
         with self.accelerator.autocast():
-            return self.original_model(**inputs).logits.float().softmax(-1)
+            return logits_of(self.original_model(**inputs)).float().softmax(-1)
 
     def _targets(self, labels: Tensor | None, inputs: dict[str, Tensor], predicted: Tensor | None = None) -> Tensor:
         """One-hot labels for rows that have one, if wanted, else the original model's sharpened prediction."""
@@ -178,7 +179,7 @@ class TargetedTrainer(Trainer):
             batch = self._prepare_inputs(batch)
             batch.pop("labels", None)
             with self.accelerator.autocast():
-                predicted = self.model(**batch).logits.argmax(-1).tolist()
+                predicted = logits_of(self.model(**batch)).argmax(-1).tolist()
             remembered += sum(label == next(classes) for label in predicted)
         share = remembered / len(self._going)
         self.log({"forget_agreement": share})
