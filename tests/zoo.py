@@ -12,8 +12,6 @@ import transformers as t
 from timm_without_torchvision import timm_wrapper
 from transformers import PreTrainedModel
 
-from mixunlearn_hf.families import registered_families  # noqa: F401
-
 C, SIZE = tiny.CLASSES, tiny.SIZE
 _WIDTH = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
 _PATCHES = {**_WIDTH, "image_size": SIZE, "patch_size": 4, "num_channels": 1, "num_labels": C}

@@ -1,7 +1,6 @@
 """Every family, from a tiny random model: what `docs/models.md` says of it."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import peft
@@ -207,12 +206,3 @@ def test_compile(tmp_path: Any, name: str) -> None:
         compiled.train()
     for term in ("loss", "mix_loss", "generator_loss"):
         assert tiny.history(compiled, term) == pytest.approx(tiny.history(plain, term), abs=1e-4)
-
-
-def test_trainer_names_no_family() -> None:
-    """Not in code, not in text."""
-    package = Path(__file__).parents[2] / "src" / "mixunlearn_hf" / "trainer"
-    types = {model_type.split("-")[0].split("_")[0] for model_type in zoo.registered_families()}
-    for path in package.glob("*.py"):
-        words = set(path.read_text().lower().replace("_", " ").replace(".", " ").split())
-        assert not words & types, path.name
