@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM ?= false
 export PYTHONUNBUFFERED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-benchmarks quickstart test quality format clean distclean
+.PHONY: help install install-benchmarks quickstart test models-page quality format clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,7 @@ help:  ## list the targets
 	@echo "  PYTHON=python3.12 chooses the interpreter (3.11 or newer), PYTEST_ARGS='-k card' goes to pytest."
 
 # The stamp is written last: an install that fails leaves none and the next target tries again.
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock requirements-timm.lock pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "$(PYTHON) is missing or older than Python 3.11, which requirements.lock needs." >&2; \
 		echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
@@ -36,7 +36,8 @@ $(STAMP): requirements.lock pyproject.toml
 		echo "Could not create $(VENV) (on Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 	@echo "Installing requirements.lock into $(VENV); the first time takes some minutes."
 	@{ $(PIP) install --only-binary :all: --no-deps $(TORCH) && \
-	   $(PIP) install --only-binary :all: -r requirements.lock; } || { \
+	   $(PIP) install --only-binary :all: -r requirements.lock && \
+	   $(PIP) install --only-binary :all: --no-deps -r requirements-timm.lock; } || { \
 		echo >&2; \
 		echo "Could not install requirements.lock with $$($(BIN)/python -V). If pip names a version it cannot find," >&2; \
 		echo "that version has no wheel for this Python or platform. Remove $(VENV) and name another Python:" >&2; \
@@ -58,6 +59,10 @@ quickstart: $(STAMP)  ## run examples/quickstart.py
 
 test: $(STAMP)  ## run the tests, offline
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS)
+
+models-page: $(STAMP)  ## write the table of docs/models.md from the tests of model families
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/python -m pytest -n $(PYTEST_WORKERS) \
+		tests/families --write-models-page
 
 quality: $(STAMP)  ## lint, check the format and the types
 	$(BIN)/ruff check .

@@ -1,5 +1,8 @@
 import io
 import random
+import sys
+import types
+import wave
 from typing import Any
 
 import datasets
@@ -7,6 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import (
+    ASTFeatureExtractor,
+    DataCollatorWithPadding,
+    Wav2Vec2FeatureExtractor,
+    WhisperFeatureExtractor,
+)
 
 from mixunlearn_hf.data.rows import NO_LABEL, Rows, find_label_column
 from mixunlearn_hf.errors import DataError
@@ -335,3 +344,215 @@ def _png() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "PNG")
     return file.getvalue()
+
+
+# ---- sounds ----
+
+RATE = 16_000
+
+
+def sounds(rows: list[Any], feature: Any = None) -> datasets.Dataset:
+    """Rows of sounds, waveforms unless `feature` says otherwise, beside a text that holds the canary."""
+    encoded = isinstance(feature, datasets.Audio)
+    stored = datasets.List(datasets.Value("float32")) if feature is None else feature
+    features = datasets.Features(
+        sound={"bytes": datasets.Value("binary"), "path": datasets.Value("string")} if encoded else stored,
+        text=datasets.Value("string"),
+        label=datasets.Value("int64"),
+    )
+    content = {"sound": rows, "text": [CANARY] * len(rows), "label": list(range(len(rows)))}
+    built = datasets.Dataset.from_dict(content, features=features)
+    return built.cast_column("sound", feature) if encoded else built  # made as `Audio`, they would need torchcodec
+
+
+def waveforms(*lengths: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=length).astype("float32") / 4 for length in lengths]
+
+
+def sound_rows(dataset: Any, extractor: Any = None, main_input: str = "input_values") -> Rows:
+    return Rows(dataset, [main_input, "attention_mask", "labels"], main_input, extractor, name="forget_dataset")
+
+
+EXTRACTORS: dict[str, tuple[Any, tuple[int, ...]]] = {  # with the shape of a batch of rows of 3000 and 2000 samples
+    "wav2vec2": (lambda: Wav2Vec2FeatureExtractor(), (2, 3000)),
+    "wav2vec2 with a mask": (lambda: Wav2Vec2FeatureExtractor(return_attention_mask=True), (2, 3000)),
+    "ast": (lambda: ASTFeatureExtractor(num_mel_bins=16, max_length=24), (2, 24, 16)),
+    "whisper": (lambda: WhisperFeatureExtractor(chunk_length=1), (2, 80, 100)),
+}
+
+
+@pytest.mark.parametrize("feature", ["float32", "float64", "large"])
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_waveforms_go_through_the_feature_extractor_and_its_padding(
+    name: str, feature: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    build, shape = EXTRACTORS[name]
+    extractor, waves = build(), waveforms(3000, 2000)
+    inputs = extractor.model_input_names[0]
+    stored = datasets.LargeList(datasets.Value("float32")) if feature == "large" else None
+    stored = datasets.List(datasets.Value("float64")) if feature == "float64" else stored
+    rows = sound_rows(sounds(waves, stored), extractor, inputs).__getitems__([1, 0])
+    for row, samples in zip(rows, reversed(waves), strict=True):
+        alone = extractor(samples, sampling_rate=RATE)
+        np.testing.assert_allclose(row[inputs], alone[inputs][0], atol=1e-6)
+        assert row[inputs].dtype == np.float32
+        assert ("attention_mask" in row) == ("mask" in name)
+    assert [row["labels"] for row in rows] == [1, 0]
+    batch = DataCollatorWithPadding(extractor)(rows)  # what the Trainer takes
+    assert batch[inputs].shape == shape and batch[inputs].dtype == torch.float32
+    if "wav2vec2" in name:
+        assert not batch[inputs][0, 2000:].any()
+    if "mask" in name:
+        assert batch["attention_mask"].sum(-1).tolist() == [2000, 3000]
+    assert "sampling_rate" not in caplog.text  # transformers warns where it is not told
+
+
+def test_sounds_are_found_beside_other_lists_of_floats(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_audio(monkeypatch, lambda value: np.zeros((1, 500), "float32"))
+    data = sounds([{"bytes": b"x", "path": None}], datasets.Audio()).add_column("speaker", [[0.5, 0.5]])
+    assert sound_rows(data, Wav2Vec2FeatureExtractor())[0]["input_values"].shape == (500,)
+
+
+def test_stored_inputs_of_audio_models_are_arrays() -> None:
+    spectrograms = np.random.rand(2, 6, 4).astype("float32")
+    row = sound_rows(datasets.Dataset.from_dict({"input_values": spectrograms}))[1]
+    np.testing.assert_array_equal(row["input_values"], spectrograms[1])
+    ragged = datasets.Dataset.from_dict({"input_values": waveforms(5, 3), "attention_mask": [[1] * 5, [1] * 3]})
+    rows = sound_rows(ragged).__getitems__([0, 1])
+    assert [row["input_values"].shape for row in rows] == [(5,), (3,)]
+    batch = DataCollatorWithPadding(Wav2Vec2FeatureExtractor(return_attention_mask=True))(rows)
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1, 1, 1, 0, 0]]
+
+
+@pytest.mark.parametrize("format_", ["numpy", "torch"])
+def test_sounds_are_read_whatever_the_format(format_: str) -> None:
+    data, extractor = sounds(waveforms(500, 400)), Wav2Vec2FeatureExtractor()
+    formatted = sound_rows(data.with_format(format_), extractor)[1]["input_values"]
+    np.testing.assert_array_equal(formatted, sound_rows(data, extractor)[1]["input_values"])
+
+
+@pytest.mark.parametrize(
+    ("sound", "message"),
+    [
+        ([], "holds no sound"),
+        (None, "holds no sound"),
+        ([0.25, float("nan")], "holds samples that are NaN, infinite or missing"),
+        ([0.25, float("inf")], "holds samples that are NaN, infinite or missing"),
+        ([0.25, None], "holds samples that are NaN, infinite or missing"),
+        ([0.25] * 10, r"has 10 samples, which the feature extractor does not take \(ValueError\)"),
+        ([0.25], "has 1 samples"),
+    ],
+    ids=["empty", "none", "nan", "infinite", "a hole", "short", "one sample"],
+)
+def test_a_waveform_that_is_none_is_named_by_its_position(sound: Any, message: str) -> None:
+    extractor = ASTFeatureExtractor(num_mel_bins=16, max_length=24)
+    good = waveforms(500)[0]
+    rows = sound_rows(sounds([good, good, good, sound, good]), extractor)
+    assert len(rows.__getitems__([0, 4])) == 2
+    for positions in ([1, 3, 4], [3]):
+        with pytest.raises(DataError, match=f"Row 3 of `forget_dataset` {message}") as caught:
+            rows.__getitems__(positions)
+        assert "0.25" not in str(caught.value) and caught.value.__suppress_context__
+
+
+def with_audio(monkeypatch: pytest.MonkeyPatch, decode: Any) -> list[Any]:
+    """Decoding without torchcodec: `decode` gives channels `(channels, samples)`. Returns the features that decode."""
+    features: list[Any] = []
+
+    class Decoder:
+        def __init__(self, channels: np.ndarray) -> None:
+            self.data = torch.from_numpy(channels)
+
+        def get_all_samples(self) -> "Decoder":
+            return self
+
+    def decode_example(feature: Any, value: Any, token_per_repo_id: Any = None) -> Decoder:
+        features.append(feature)
+        return Decoder(decode(value))
+
+    monkeypatch.setattr(datasets.Audio, "decode_example", decode_example)
+    monkeypatch.setitem(sys.modules, "torchcodec", types.ModuleType("torchcodec"))
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", types.ModuleType("torchcodec.decoders"))
+    return features
+
+
+@pytest.mark.parametrize("stored", [{}, {"sampling_rate": 44_100}, {"decode": False}, {"num_channels": 1}])
+def test_encoded_sounds_are_decoded_at_the_rate_of_the_extractor(
+    stored: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = waveforms(700)[0]
+    features = with_audio(monkeypatch, lambda value: samples[None])
+    data = sounds([{"bytes": b"RIFF", "path": None}] * 2, datasets.Audio(**stored))
+    extractor = Wav2Vec2FeatureExtractor(sampling_rate=8000)
+    row = sound_rows(data, extractor)[1]
+    np.testing.assert_array_equal(row["input_values"], extractor(samples, sampling_rate=8000)["input_values"][0])
+    assert row["labels"] == 1
+    assert {(feature.sampling_rate, feature.decode, feature.num_channels) for feature in features} == {
+        (8000, True, stored.get("num_channels"))
+    }
+    assert data.features["sound"] == datasets.Audio(**stored)
+
+
+def test_a_damaged_sound_is_named_by_its_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(value: dict[str, Any]) -> np.ndarray:
+        if value["path"] is not None:
+            raise RuntimeError(f"cannot open {value['path']}")
+        return waveforms(500)[0][None].repeat(2 if value["bytes"] == b"stereo" else 1, axis=0)
+
+    with_audio(monkeypatch, decode)
+    good, stereo = {"bytes": b"good", "path": None}, {"bytes": b"stereo", "path": None}
+    data = sounds([good, {"bytes": None, "path": f"{CANARY}.wav"}, stereo, None], datasets.Audio())
+    rows = sound_rows(data, Wav2Vec2FeatureExtractor())
+    for position, message in (
+        (1, r"Row 1 of `forget_dataset` cannot be read \(RuntimeError\): its audio is damaged"),
+        (2, r"Row 2 of `forget_dataset` has 2 audio channels.*`cast_column\('sound', Audio\(num_channels=1\)\)`"),
+        (3, "Row 3 of `forget_dataset` holds no sound"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            rows.__getitems__([0, position])
+        assert CANARY not in str(caught.value) and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", [ImportError, RuntimeError, OSError])
+def test_what_decodes_sounds_is_asked_for_at_once(error: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise error(f"cannot load {name}")
+
+    monkeypatch.setattr("mixunlearn_hf.data.encoders.importlib.import_module", missing)
+    data = sounds([{"bytes": b"RIFF", "path": None}], datasets.Audio())
+    with pytest.raises(DataError, match=f"`forget_dataset` holds encoded audio.*{error.__name__}.*`torchcodec`.*list"):
+        sound_rows(data, Wav2Vec2FeatureExtractor())
+
+
+def test_real_sounds_are_decoded_and_resampled() -> None:
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        pytest.skip("torchcodec is not installed, or finds no FFmpeg")
+    tone = np.sin(2 * np.pi * 440 * np.arange(8000) / 8000) / 2
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(8000)
+        writer.writeframes((tone * 32767).astype("<i2").tobytes())
+    data = sounds([{"bytes": file.getvalue(), "path": None}, {"bytes": b"none", "path": None}], datasets.Audio())
+    rows = sound_rows(data, Wav2Vec2FeatureExtractor())
+    values = rows[0]["input_values"]
+    assert len(values) == RATE and np.abs(np.fft.rfft(values)).argmax() == 440
+    with pytest.raises(DataError, match="Row 1 of `forget_dataset` cannot be read"):
+        rows[1]
+
+
+def test_sounds_without_a_feature_extractor_are_refused(tokenizer: Any, image_processor: Any) -> None:
+    data = sounds(waveforms(500))
+    for processing_class in (None, tokenizer, image_processor):
+        with pytest.raises(DataError, match="takes `input_values`.*one audio column.*feature extractor.*1 audio col"):
+            sound_rows(data, processing_class)
+    with pytest.raises(DataError, match="0 audio columns.*a list of floats"):
+        sound_rows(words(sound=[[1, 2]], text=[CANARY]), Wav2Vec2FeatureExtractor())
+    with pytest.raises(DataError, match="2 audio columns"):
+        sound_rows(words(a=[[1.0]], b=[[2.0]]), Wav2Vec2FeatureExtractor())
+    with pytest.raises(DataError, match="image processor.*processing_class=Wav2Vec2FeatureExtractor"):
+        image_rows(pictures(), Wav2Vec2FeatureExtractor())

@@ -17,7 +17,9 @@ import torch
 import yaml
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from transformers import (
+    AutoFeatureExtractor,
     AutoImageProcessor,
+    AutoModelForAudioClassification,
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -32,6 +34,7 @@ from transformers import (
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 IMAGE_SCRIPT = EXAMPLES / "unlearn_image_classification.py"
 TEXT_SCRIPT = EXAMPLES / "unlearn_text_classification.py"
+AUDIO_SCRIPT = EXAMPLES / "unlearn_audio_classification.py"
 NAMES = ["cat", "dog", "fox"]
 COLORS = [(200, 30, 30), (30, 200, 30), (30, 30, 200)]
 WORDS = ["purr", "bark", "dig"]
@@ -222,6 +225,28 @@ def test_texts_from_a_folder_and_a_yaml_file(tmp_path: Path, text_model: str, ru
     (tmp_path / "settings.yaml").write_text(yaml.safe_dump(settings))
     output = run(TEXT_SCRIPT, "--config", tmp_path / "settings.yaml")
     assert {name: row["rows"] for name, row in accuracies(output).items()} == {"forget": 6, "retain": 18}
+
+
+def test_sounds_that_are_made_on_the_spot(run: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):  # the second run over the first
+        output = run(AUDIO_SCRIPT, "--tiny", "--forget", "siren", "--seed", 3)
+    results = json.loads((output / "accuracy.json").read_text())
+    assert [row["sounds"] for row in results.values()] == [8, 40, 8, 40]
+    printed = capsys.readouterr()
+    assert printed.err == ""  # no progress bars, no warnings
+    table = printed.out.split("accuracy on")[-1]
+    for name, row in results.items():
+        assert list(row) == ["sounds", "before", "after", "retrained"] and name in table
+    model = AutoModelForAudioClassification.from_pretrained(output / "model")
+    assert model.config.id2label[2] == "siren"
+    assert AutoFeatureExtractor.from_pretrained(output / "model").num_mel_bins == model.config.num_mel_bins
+
+
+def test_the_sounds_are_the_same_for_the_same_seed() -> None:
+    make = runpy.run_path(str(AUDIO_SCRIPT))["make_sounds"]
+    first, again, other = make(2, 0)["waveform"][:], make(2, 0)["waveform"][:], make(2, 1)["waveform"][:]
+    assert first == again and first != other
+    assert all(8_000 <= len(samples) <= 16_000 and np.abs(samples).max() < 1.2 for samples in first)
 
 
 @pytest.mark.parametrize("script", [IMAGE_SCRIPT, TEXT_SCRIPT], ids=lambda script: script.stem)

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import tiny
 import torch
+import transformers
 
-from mixunlearn_hf.errors import ConfigError, UnsupportedModelError
+from mixunlearn_hf.errors import ConfigError, DataError, UnsupportedModelError
 from mixunlearn_hf.families import EmbeddingSite, Family, FeatureLayer, PixelSite, check_mixing, family_of
 from mixunlearn_hf.families.text import TokenFamily
 
@@ -118,3 +119,46 @@ def test_unsupported_model_names_what_to_write() -> None:
         family_of(torch.nn.Linear(2, 2))
     assert "embedding_module" in str(caught.value) and "resnet" in str(caught.value)
     assert "model_classes = (Linear,)" in str(caught.value)
+
+
+# ---- text models without a family of their own ----
+
+_SMALL = {"vocab_size": tiny.VOCABULARY, "num_labels": tiny.CLASSES, "pad_token_id": 0, "eos_token_id": 2}
+_ENCODER = {**_SMALL, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+_SEQ2SEQ = {
+    **{**_SMALL, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2},
+    **{"decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "bos_token_id": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("Camembert", {**_ENCODER, "max_position_embeddings": 32}),
+        ("RoFormer", {**_ENCODER, "max_position_embeddings": 32}),
+        ("Phi", {**_ENCODER, "bos_token_id": 1}),
+        ("OPT", {**_SMALL, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 16}),
+    ],
+)
+def test_text_models_without_a_family_are_tried(
+    tmp_path: Any, caplog: pytest.LogCaptureFixture, model: str, settings: dict[str, Any]
+) -> None:
+    config = getattr(transformers, f"{model}Config")(**settings)
+    trainer = tiny.train(
+        tmp_path, "bert", model=getattr(transformers, f"{model}ForSequenceClassification")(config), max_steps=2
+    )
+    assert isinstance(trainer._family, TokenFamily)
+    assert f"No family is registered for {model}ForSequenceClassification" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [
+        ("Bart", {**_SEQ2SEQ, "max_position_embeddings": 32}),  # embeds twice, once a side
+        ("XLNet", {**_SMALL, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 16}),  # positions before rows
+    ],
+)
+def test_text_models_that_do_not_fit_are_refused(tmp_path: Any, model: str, settings: dict[str, Any]) -> None:
+    config = getattr(transformers, f"{model}Config")(**settings)
+    with pytest.raises((UnsupportedModelError, DataError)):
+        tiny.trainer(tmp_path, "bert", model=getattr(transformers, f"{model}ForSequenceClassification")(config))

@@ -22,7 +22,7 @@ class DataOptions:
     """The model and the rows."""
 
     model: str | None = field(default=None, metadata={"help": "The trained classifier: Hub id or folder."})
-    dataset: str | None = field(default=None, metadata={"help": "Hub id, or folder of images or data files."})
+    dataset: str | None = field(default=None, metadata={"help": "Hub id, or folder of images, sounds or data files."})
     dataset_config: str | None = field(default=None, metadata={"help": "Configuration of the data set on the Hub."})
     train_file: str | None = field(
         default=None, metadata={"help": "Parquet, CSV or JSON file of the training rows, in place of dataset."}
@@ -31,7 +31,8 @@ class DataOptions:
     train_split: str = field(default="train", metadata={"help": "The split of dataset the model was trained on."})
     test_split: str = field(default="test", metadata={"help": "The split of dataset to evaluate on, if there is one."})
     input_column: str | None = field(
-        default=None, metadata={"help": "Column with the image or text the model reads; the only one by itself."}
+        default=None,
+        metadata={"help": "Column with the image, text or sound the model reads; the only one by itself."},
     )
     max_length: int | None = field(default=None, metadata={"help": "Cut texts after so many tokens."})
     max_eval_rows: int = field(

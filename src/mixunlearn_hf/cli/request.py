@@ -9,7 +9,7 @@ from typing import Any
 
 import datasets
 import numpy as np
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedModel
+from transformers import AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer, PreTrainedModel
 
 from ..data.parts import ForgetRetainSplits
 from ..data.rows import find_label_column, is_text
@@ -25,6 +25,12 @@ from ..trainer.mixunlearn import MixUnlearnTrainer
 from .options import DataOptions, RequestOptions
 
 HOLDOUT = 0.5  # of the test rows
+PROCESSORS: dict[str, Any] = {  # by the model's main input
+    "input_ids": AutoTokenizer,
+    "pixel_values": AutoImageProcessor,
+    "input_values": AutoFeatureExtractor,
+    "input_features": AutoFeatureExtractor,
+}
 READERS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
 
 
@@ -215,7 +221,7 @@ def classes_that_go(splits: ForgetRetainSplits) -> list[int]:
 
 
 def load_model(data: DataOptions) -> tuple[PreTrainedModel, Any]:
-    """The classifier, by the architecture its config names, and its image processor or tokenizer if it has one."""
+    """The classifier, by the architecture its config names, and what encodes its rows, if that is beside it."""
     path = str(data.model)
     try:
         model = load_classifier(path)
@@ -223,9 +229,8 @@ def load_model(data: DataOptions) -> tuple[PreTrainedModel, Any]:
         raise ConfigError(
             f"{path!r} is no model ({type(error).__name__}): a folder or a Hub id is expected."
         ) from None
-    processor: Any = AutoTokenizer if model.main_input_name == "input_ids" else AutoImageProcessor
     try:
-        processing_class = processor.from_pretrained(path)
+        processing_class = PROCESSORS.get(model.main_input_name, AutoImageProcessor).from_pretrained(path)
     except (OSError, ValueError):
         processing_class = None  # the rows may be model inputs already
     if data.max_length is not None:

@@ -1,35 +1,34 @@
 """One view of any data set: rows as dictionaries of model inputs, with an integer label where there is one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import datasets
 import numpy as np
-import PIL.Image
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from transformers import PreTrainedTokenizerBase
-from transformers.tokenization_utils_base import LARGE_INTEGER
 
 from ..errors import DataError
+from .encoders import Encode, UnfitRow, find_encoder, is_text
 
 NO_LABEL = -100  # what PyTorch's and transformers' cross entropy ignore
 LABEL_COLUMNS = ("labels", "label", "label_ids")
+ARRAYS = ("pixel_values", "input_values", "input_features")  # inputs that are slow to read as lists
 
 
 class Rows(torch.utils.data.Dataset):
     """Rows of a data set as the model takes them.
 
     Columns the model does not take are dropped and the label column is renamed to `labels`. Where the data set holds
-    raw images or text, `processing_class` turns them into model inputs on the fly, a batch at a time; nothing is
-    cached.
+    raw images, text or audio, `processing_class` turns them into model inputs on the fly, a batch at a time; nothing
+    is cached.
 
     Args:
         dataset: a `datasets.Dataset`, or any map-style data set whose items are dictionaries.
         input_names (`Sequence[str]`): what the model's forward takes.
-        main_input (`str`): the model's main input, `pixel_values` or `input_ids`.
-        processing_class: image processor or tokenizer, needed for raw images or text only.
+        main_input (`str`): the model's main input, such as `pixel_values`, `input_ids` or `input_values`.
+        processing_class: image processor, tokenizer or feature extractor, needed for raw images, text or audio only.
         label_column (`str`): found by itself where it is called `labels` or `label`, or is the only `ClassLabel`.
         name (`str`): how error messages call the data set.
         max_length (`int`): longest row the model takes, in tokens; longer raw text is cut, also at the tokenizer's
@@ -59,7 +58,7 @@ class Rows(torch.utils.data.Dataset):
         self.max_length = max_length
         self.input_names = frozenset(input_names) - {"labels"}
         self.dataset = dataset
-        self._encode: Callable[[dict[str, list]], dict[str, Any]] | None = None
+        self._encode: Encode | None = None
         self._stored_labels: datasets.Dataset | None = None
         self._labels: np.ndarray | None = None
         transformed = isinstance(dataset, datasets.Dataset) and dataset.format["type"] == "custom" and len(dataset) > 0
@@ -79,9 +78,7 @@ class Rows(torch.utils.data.Dataset):
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, Any]]:
         positions = [int(index) for index in indices]
         if isinstance(self.dataset, datasets.Dataset):
-            columns = self._stored(positions)
-            if self._encode is not None:
-                columns = {**columns, **self._encode(columns)}
+            columns = self._read(positions)
             names = list(columns)
             rows = [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         else:
@@ -96,18 +93,21 @@ class Rows(torch.utils.data.Dataset):
                 row["labels"] = as_label(label)
         return kept
 
-    def _stored(self, positions: list[int]) -> dict[str, Any]:
-        """Columns of some rows. One that cannot be read is named by its position alone."""
+    def _read(self, positions: list[int]) -> dict[str, Any]:
+        """Columns of some rows, encoded. A row that cannot be read is named by its position alone."""
         try:
-            return self.dataset[positions]
-        except OSError as error:
+            columns = self.dataset[positions]
+            return columns if self._encode is None else {**columns, **self._encode(columns)}
+        except (OSError, UnfitRow) as error:
             if len(positions) > 1:
                 for position in positions:
-                    self._stored([position])
-            raise DataError(
-                f"Row {positions[0]} of `{self.name}` cannot be read ({type(error).__name__}): its image is damaged, "
-                "or its file is missing. Mend or remove such rows."
-            ) from None
+                    self._read([position])
+            wrong = (
+                f"cannot be read ({type(error).__name__}): its image is damaged, or its file is missing. Mend or "
+                "remove such rows."
+            )
+            wrong = str(error) if isinstance(error, UnfitRow) else wrong
+            raise DataError(f"Row {positions[0]} of `{self.name}` {wrong}") from None
 
     @property
     def randomly_augmented(self) -> bool:
@@ -157,30 +157,15 @@ class Rows(torch.utils.data.Dataset):
                 return
         self._stored_labels = stored
 
-    def _encoder(self, main_input: str, processing_class: Any) -> Callable[[dict[str, list]], dict[str, Any]]:
-        columns, features = self.dataset.column_names, self.dataset.features
+    def _encoder(self, main_input: str, processing_class: Any) -> Encode:
+        columns = self.dataset.column_names
         if main_input in columns:
             self.dataset = self.dataset.select_columns([name for name in columns if name in self.input_names])
-            if main_input == "pixel_values" and self.dataset.format["type"] is None:
+            if main_input in ARRAYS and self.dataset.format["type"] is None:
                 self.dataset = self.dataset.with_format("numpy", columns=[main_input], output_all_columns=True)
             return lambda batch: {}
-        tokenizer = isinstance(processing_class, PreTrainedTokenizerBase)
-        kind = "text" if main_input == "input_ids" else "image"
-        wanted = {"text": is_text, "image": lambda feature: isinstance(feature, datasets.Image)}[kind]
-        raw = [name for name in columns if wanted(features[name])]
-        if processing_class is None or tokenizer != (kind == "text") or len(raw) != 1:
-            raise DataError(
-                f"`{self.name}` has the columns {columns}; the model takes `{main_input}`. Pass a data set with that "
-                f"column, or one {kind} column and `processing_class=` with the model's "
-                f"{'tokenizer' if kind == 'text' else 'image processor'} (found: {len(raw)} {kind} columns, "
-                f"processing_class={type(processing_class).__name__})."
-            )
-        self.dataset = self.dataset.with_format(None).select_columns(raw)
-        if kind == "text":
-            longest = min(self.max_length or processing_class.model_max_length, processing_class.model_max_length)
-            limit = longest if longest < LARGE_INTEGER else None  # what a tokenizer without a limit says
-            return lambda batch: dict(processing_class(list(batch[raw[0]]), truncation=True, max_length=limit))
-        return lambda batch: dict(processing_class([_in_colour(image, processing_class) for image in batch[raw[0]]]))
+        self.dataset, encode = find_encoder(self.dataset, main_input, processing_class, self.name, self.max_length)
+        return encode
 
 
 def find_label_column(
@@ -246,18 +231,3 @@ def as_label(value: Any) -> int:
             "order of the model's classes, one a row."
         )
     return label if label >= 0 else NO_LABEL
-
-
-def is_text(feature: Any) -> bool:
-    return isinstance(feature, datasets.Value) and feature.dtype in ("string", "large_string", "string_view")
-
-
-def _in_colour(image: Any, processor: Any) -> Any:
-    """Grey images for a processor with three means become colour images; others pass as they are."""
-    if not isinstance(image, PIL.Image.Image):
-        raise DataError(
-            f"An image is of the type {type(image).__name__}. Rows without an image cannot be learned from."
-        )
-    channels = len(getattr(processor, "image_mean", None) or ())
-    wanted = {1: "L", 3: "RGB"}.get(channels)
-    return image.convert(wanted) if wanted and image.mode != wanted else image

@@ -1,13 +1,17 @@
 """The registry of families, found from a model's class or its config."""
 
 from torch import nn
+from transformers.utils import logging
 
 from ..classifier import bare, main_input
 from ..errors import UnsupportedModelError
 from .base import Family
 
+logger = logging.get_logger(__name__)
+
 _BY_TYPE: dict[str, type[Family]] = {}
 _BY_CLASS: dict[type[nn.Module], type[Family]] = {}
+_BY_INPUT: dict[str, type[Family]] = {}
 
 
 def register_family(family: type[Family]) -> type[Family]:
@@ -17,6 +21,11 @@ def register_family(family: type[Family]) -> type[Family]:
     return family
 
 
+def try_family(main_input: str, family: type[Family]) -> None:
+    """Try a family on models of transformers with a main input that have no family of their own."""
+    _BY_INPUT[main_input] = family
+
+
 def registered_families() -> dict[str, type[Family]]:
     """The family of every `config.model_type` that has one."""
     return dict(sorted(_BY_TYPE.items()))
@@ -24,6 +33,8 @@ def registered_families() -> dict[str, type[Family]]:
 
 def family_of(model: nn.Module) -> Family:
     """The family of a model.
+
+    A model of a type without one gets the family that is tried on its input, if that finds what it looks for.
 
     Raises:
         UnsupportedModelError: none is registered for its class, its bases or its `config.model_type`.
@@ -36,6 +47,18 @@ def family_of(model: nn.Module) -> Family:
     if model_type in _BY_TYPE:
         return _BY_TYPE[model_type](model)
     name = type(model).__name__
+    if model_type is not None and main_input(model) in _BY_INPUT:
+        family = _BY_INPUT[main_input(model)](model)
+        try:
+            family.embedding_module(model), family.layers(model)
+        except (AttributeError, NotImplementedError):
+            pass
+        else:
+            logger.warning(
+                f"No family is registered for {name} (config.model_type={model_type!r}); {type(family).__name__} is "
+                "tried. Before anything is trained, it is checked that mixing works where it says."
+            )
+            return family
     base, key = "Family", f"model_classes = ({name},)"
     if model_type is not None:
         key = f"model_types = ({model_type!r},)"

@@ -5,7 +5,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from .base import SequenceFamily
-from .registry import register_family
+from .registry import register_family, try_family
 
 
 @register_family
@@ -16,7 +16,9 @@ class TokenFamily(SequenceFamily):
         *("bert", "distilbert", "roberta", "xlm-roberta", "electra", "mpnet", "deberta", "deberta-v2", "modernbert"),
         *("gpt2", "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text"),
     )
-    layer_paths: ClassVar[tuple[str, ...]] = ("encoder.layer", "transformer.layer", "layers", "h")
+    layer_paths: ClassVar[tuple[str, ...]] = (
+        *("encoder.layer", "transformer.layer", "layers", "h", "encoder.layers", "decoder.layers"),
+    )
 
     def embedding_module(self, model: nn.Module) -> nn.Module:
         return model.get_input_embeddings()  # type: ignore[operator]
@@ -24,6 +26,9 @@ class TokenFamily(SequenceFamily):
     def present(self, inputs: dict[str, Tensor]) -> Tensor | None:
         mask = inputs.get("attention_mask")
         return None if mask is None else mask.bool()
+
+
+try_family("input_ids", TokenFamily)
 
 
 @register_family
