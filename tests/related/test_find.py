@@ -234,3 +234,12 @@ def test_sounds_are_compared_by_their_bytes() -> None:
     rows = datasets.Dataset(pa.table({"audio": pa.array(sounds)})).cast_column("audio", datasets.Audio())
     related = find_related({"forget": rows.select([0, 1]), "retain": rows.select([2, 3, 1])}, progress=False)
     assert related.counts() == {"retain": {"exact": 1}} and "near" in related.not_searched
+
+
+def test_a_waveform_is_what_a_row_is_without_being_named() -> None:
+    def sounds(numbers: list[float]) -> datasets.Dataset:
+        return datasets.Dataset.from_dict({"sound": [[number, 0.5, -number] for number in numbers], "user": numbers})
+
+    splits = datasets.DatasetDict(forget=sounds([0.1, 0.2]), retain=sounds([0.3, 0.2]))
+    found = find_related(splits)
+    assert found.positions("retain", "exact").tolist() == [1]

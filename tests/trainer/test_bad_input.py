@@ -4,10 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import peft
 import pytest
 import tiny
 import torch
-from transformers import AutoModelForImageClassification, BertModel, ResNetModel, TrainingArguments
+from transformers import (
+    AutoModelForImageClassification,
+    BertForTokenClassification,
+    BertModel,
+    ResNetModel,
+    TrainingArguments,
+)
 
 from mixunlearn_hf import MixUnlearnConfig
 from mixunlearn_hf.errors import (
@@ -108,11 +115,35 @@ def test_model_without_a_head(tmp_path: Any) -> None:
     refused(UnsupportedModelError, "got BertModel", tmp_path, "bert", model=BertModel(tiny.build("bert").config))
 
 
-@pytest.mark.parametrize("problem", ["multi_label_classification", "regression"])
-def test_other_problems_than_one_label_out_of_several(problem: str, tmp_path: Any) -> None:
+@pytest.mark.parametrize(
+    ("problem", "labels", "reason"),
+    [
+        ("multi_label_classification", tiny.CLASSES, "multi-label head.*do not exclude each other"),
+        ("regression", tiny.CLASSES, "regression head.*a number and no class"),
+        (None, 1, "regression head.*num_labels=1"),
+    ],
+)
+def test_other_problems_than_one_label_out_of_several(
+    problem: str | None, labels: int, reason: str, tmp_path: Any
+) -> None:
     model = tiny.build("bert")
-    model.config.problem_type = problem
-    refused(UnsupportedModelError, problem, tmp_path, "bert", model=model)
+    model.config.problem_type, model.config.num_labels = problem, labels
+    refused(UnsupportedModelError, f"{reason}.*not supported", tmp_path, "bert", model=model)
+
+
+def test_a_class_for_every_token(tmp_path: Any) -> None:
+    model = BertForTokenClassification(tiny.build("bert").config)
+    refused(UnsupportedModelError, "class to every token.*not supported", tmp_path, "bert", model=model)
+
+
+def test_a_wrapped_model_is_refused_for_the_same_reasons(tmp_path: Any) -> None:
+    adapted = peft.get_peft_model(BertForTokenClassification(tiny.build("bert").config), peft.LoraConfig())
+    refused(UnsupportedModelError, "class to every token", tmp_path, "bert", model=adapted)
+
+
+def test_reentrant_checkpointing(tmp_path: Any) -> None:
+    settings = {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}
+    refused(ConfigError, "use_reentrant", tmp_path, "bert", **settings)
 
 
 def test_image_size_or_channels_that_do_not_match(tmp_path: Any) -> None:

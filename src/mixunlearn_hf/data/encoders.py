@@ -63,7 +63,7 @@ def _is_image(feature: Any) -> bool:
     return isinstance(feature, datasets.Image)
 
 
-def _is_audio(feature: Any) -> bool:
+def is_audio(feature: Any) -> bool:
     """Whether a column holds encoded sounds, or waveforms: lists of floats."""
     item = feature.feature if isinstance(feature, (datasets.List, datasets.LargeList)) else None
     return isinstance(feature, datasets.Audio) or isinstance(item, datasets.Value) and item.dtype.startswith("float")
@@ -72,8 +72,8 @@ def _is_audio(feature: Any) -> bool:
 _KINDS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "input_ids": ("text", "tokenizer", is_text),
     "pixel_values": ("image", "image processor", _is_image),
-    "input_values": ("audio", "feature extractor", _is_audio),
-    "input_features": ("audio", "feature extractor", _is_audio),
+    "input_values": ("audio", "feature extractor", is_audio),
+    "input_features": ("audio", "feature extractor", is_audio),
 }
 
 

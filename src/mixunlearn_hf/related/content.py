@@ -7,7 +7,8 @@ from typing import Any
 import datasets
 import numpy as np
 
-from ..data.rows import LABEL_COLUMNS, is_text
+from ..data.encoders import is_audio, is_text
+from ..data.rows import LABEL_COLUMNS
 from ..errors import DataError
 
 MODEL_INPUTS = ("pixel_values", "input_ids", "input_values", "input_features")
@@ -85,8 +86,9 @@ def _guess(dataset: datasets.Dataset) -> list[str]:
     media = [name for name in features if isinstance(features[name], (datasets.Image, datasets.Audio))]
     arrays = [name for name in features if name in MODEL_INPUTS or isinstance(features[name], ARRAYS)]
     texts = [name for name in features if is_text(features[name]) and name not in LABEL_COLUMNS]
-    if media or arrays:
-        return media or arrays
+    sounds = [name for name in features if is_audio(features[name])]  # waveforms
+    if media or arrays or sounds:
+        return media or arrays or sounds
     if len(texts) == 1:
         return texts
     found = f"several text columns, {texts}" if texts else f"no image, audio, model input or text in {list(features)}"
@@ -98,12 +100,12 @@ def _guess(dataset: datasets.Dataset) -> list[str]:
 def _kind(name: str, feature: Any) -> str:
     if isinstance(feature, datasets.Image):
         return "image"
-    if isinstance(feature, datasets.Audio):
+    if isinstance(feature, ARRAYS) or name == "pixel_values":
+        return "pixels"
+    if is_audio(feature):
         return "audio"
     if is_text(feature):
         return "text"
-    if isinstance(feature, ARRAYS) or name == "pixel_values":
-        return "pixels"
     item = getattr(feature, "feature", None)
     if isinstance(item, datasets.Value) and item.dtype.startswith(("int", "uint")):
         return "tokens"
