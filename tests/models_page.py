@@ -12,7 +12,7 @@ from mixunlearn_hf.families import family_of, registered_families
 
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 COLUMNS = {  # of the table, and the tests they stand for
-    "identity": ("test_identity", "test_features"),
+    "identity": ("test_identity", "test_exchange", "test_features"),
     "generator": ("test_generator_gradient",),
     "trains": ("test_ten_steps",),
     "checkpointing": ("test_gradient_checkpointing",),

@@ -9,6 +9,7 @@ import tiny
 import torch
 import zoo
 
+from mixunlearn_hf.families import check_mixing
 from mixunlearn_hf.trainer.mixunlearn import _Pairs
 
 everything = pytest.mark.parametrize("name", zoo.ZOO)
@@ -77,6 +78,16 @@ def test_identity(tmp_path: Any, name: str, side: str, lam: float) -> None:
     if "attention_mask" in pairs.forget:
         lengths = [half["attention_mask"].sum(-1) for half in (pairs.forget, pairs.retain)]
         assert (lengths[0] != lengths[1][order]).any()
+
+
+@everything
+def test_exchange(tmp_path: Any, name: str) -> None:
+    """All that a row holds goes through its embedding: exchanged, the model takes it for the other row."""
+    trainer = zoo.trainer(tmp_path, name)
+    pairs = (trainer._first_pair(number) for number in range(4))
+    assert any(
+        check_mixing(trainer._family, trainer._site, trainer.model, pair["forget"], pair["retain"]) for pair in pairs
+    )
 
 
 @everything

@@ -8,7 +8,15 @@ import torch
 import transformers
 
 from mixunlearn_hf.errors import ConfigError, DataError, UnsupportedModelError
-from mixunlearn_hf.families import EmbeddingSite, Family, FeatureLayer, PixelSite, check_mixing, family_of
+from mixunlearn_hf.families import (
+    EmbeddingSite,
+    Family,
+    FeatureLayer,
+    PixelSite,
+    check_mixing,
+    family_of,
+    register_family,
+)
 from mixunlearn_hf.families.text import TokenFamily
 
 
@@ -48,9 +56,20 @@ def test_trainer_takes_features_from_the_layer_that_is_named(tmp_path: Any) -> N
 
 
 @pytest.mark.parametrize(("name", "layer"), [("resnet", "classifier"), ("bert", "bert.pooler"), ("bert", "")])
-def test_layers_without_features(tmp_path: Any, name: str, layer: str) -> None:
-    with pytest.raises(ConfigError, match="Choose another `feature_layer`"):
+def test_modules_that_are_no_part_of_a_layer(tmp_path: Any, name: str, layer: str) -> None:
+    with pytest.raises(ConfigError, match="none of the layers"):
         tiny.trainer(tmp_path, name, feature_layer=layer)
+
+
+def test_a_number_may_be_one(tmp_path: Any) -> None:
+    assert tiny.trainer(tmp_path, "resnet", feature_layer=1).generator.mixblock.channels == 12
+
+
+def test_parts_of_layers_without_features(tmp_path: Any) -> None:
+    model = tiny.build("bert")
+    model.bert.encoder.layer[0].idle = torch.nn.Identity()
+    with pytest.raises(ConfigError, match="does not run"):
+        tiny.trainer(tmp_path, "bert", model=model, feature_layer="bert.encoder.layer.0.idle")
 
 
 # ---- families that do not fit ----
@@ -60,21 +79,23 @@ class _Wrong(TokenFamily):
     model_types = ()
 
 
-def check(family: Family, name: str) -> None:
-    model, row = tiny.build(name), {key: value[:1] for key, value in batch(name).items()}
-    check_mixing(family, EmbeddingSite(family, model), model, row)
+def check(family: Family, name: str, count: int = 7) -> bool:
+    model, rows = tiny.build(name), batch(name, count)
+    site = EmbeddingSite(family, model)
+    row, other = ({key: value[[index]] for key, value in rows.items()} for index in (0, 1))
+    return check_mixing(family, site, model, row, other)
 
 
-def batch(name: str) -> dict[str, torch.Tensor]:
+def batch(name: str, count: int) -> dict[str, torch.Tensor]:
     if name in tiny.IMAGE_MODELS:
         return {"pixel_values": torch.randn(2, 1, tiny.SIZE, tiny.SIZE)}
-    ids = torch.randint(2, tiny.VOCABULARY, (2, 7))
+    ids = torch.randint(2, tiny.VOCABULARY, (2, count))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)
 def test_registered_families_fit(name: str) -> None:
-    check(family_of(tiny.build(name)), name)
+    assert check(family_of(tiny.build(name)), name)
 
 
 def test_embedding_that_only_knows_positions_is_not_the_sample() -> None:
@@ -91,8 +112,79 @@ def test_embedding_behind_which_the_sample_is_read_again() -> None:
         def embedding_module(self, model: Any) -> Any:
             return model.bert.embeddings.token_type_embeddings
 
+    for count in (1, 2, 7):
+        with pytest.raises(UnsupportedModelError, match="elsewhere"):
+            check(Types(tiny.build("bert")), "bert", count)
+
+
+def test_a_part_of_the_sample_that_goes_another_way() -> None:
+    class Leaking(torch.nn.Module):
+        """A tenth of what it says comes by another way."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.other, self.head = (
+                torch.nn.Conv2d(1, 4, 3),
+                torch.nn.Conv2d(1, 4, 3),
+                torch.nn.Linear(4, 3),
+            )
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return self.head((self.stem(pixel_values).relu() + self.other(pixel_values).relu() / 10).mean((2, 3)))
+
+    class Stem(Family):
+        embedding_paths = ("stem",)
+
+    model, rows = Leaking(), torch.randn(2, 1, 1, 8, 8)
+    site = EmbeddingSite(Stem(model), model)
     with pytest.raises(UnsupportedModelError, match="elsewhere"):
-        check(Types(tiny.build("bert")), "bert")
+        check_mixing(Stem(model), site, model, *({"pixel_values": row} for row in rows))
+    assert not check_mixing(Stem(model), site, model, *({"pixel_values": torch.zeros(1, 1, 8, 8)} for _ in rows))
+
+
+def test_a_refused_model_is_left_as_it_was(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Types(_Wrong):
+        def embedding_module(self, model: Any) -> Any:
+            return model.bert.embeddings.token_type_embeddings
+
+    monkeypatch.setattr("mixunlearn_hf.trainer.mixunlearn.family_of", Types)
+    model = tiny.build("bert").train()
+    model.bert.pooler.eval()
+    with pytest.raises(UnsupportedModelError, match="elsewhere"):
+        tiny.trainer(tmp_path, "bert", model=model)
+    assert not model.bert.embeddings.token_type_embeddings._forward_hooks
+    assert model.training and not model.bert.pooler.training
+
+
+def test_what_the_model_changes_in_place_is_mixed_as_it_was_embedded(tmp_path: Any) -> None:
+    """With batch norm, retain rows pass first and are mixed later."""
+
+    class InPlace(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.body = torch.nn.Conv2d(1, 4, 3), torch.nn.Conv2d(4, 4, 3)
+            self.norm, self.head = torch.nn.BatchNorm2d(4), torch.nn.Linear(4, tiny.CLASSES)
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            embeddings = self.stem(pixel_values)
+            embeddings.mul_(2).relu_()
+            return self.head(self.norm(self.body(embeddings)).relu().mean((2, 3)))
+
+    @register_family
+    class InPlaceFamily(Family):
+        model_classes = (InPlace,)
+        embedding_paths = ("stem",)
+
+        def layers(self, model: Any) -> list[Any]:
+            return [model.body]
+
+    trainer = tiny.trainer(tmp_path, "resnet", model=InPlace(), generator="mixup")
+    rows = [torch.randn(1, 1, 8, 8) for _ in range(2)]
+    kept: list[torch.Tensor] = []
+    for row in rows:
+        trainer._site.run(trainer.model, {"pixel_values": row}, lambda one: kept.append(one) or one)
+    for row, embedding in zip(rows, kept, strict=True):
+        torch.testing.assert_close(embedding, trainer.model.stem(row))
 
 
 def test_embedding_that_runs_several_times() -> None:
@@ -155,6 +247,7 @@ def test_text_models_without_a_family_are_tried(
     ("model", "settings"),
     [
         ("Bart", {**_SEQ2SEQ, "max_position_embeddings": 32}),  # embeds twice, once a side
+        ("Longformer", {**_ENCODER, "max_position_embeddings": 64, "attention_window": [8, 8]}),  # pads before
         ("XLNet", {**_SMALL, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 16}),  # positions before rows
     ],
 )

@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import datasets
 import models_page
@@ -33,6 +33,11 @@ def test_the_example_of_the_page_runs_as_printed(tmp_path: Path) -> None:
 
 def test_the_page_quotes_the_error() -> None:
     assert models_page.error() in models_page.PAGE.read_text()
+
+
+class Output(NamedTuple):
+    features: torch.Tensor
+    logits: torch.Tensor
 
 
 class Small(nn.Module):
@@ -75,7 +80,9 @@ def trainer(tmp_path: Any, model: nn.Module, **kwargs: Any) -> MixUnlearnTrainer
 
 
 @pytest.mark.parametrize(
-    "gives", [lambda x: x, lambda x: {"logits": x}, lambda x: (x, "more")], ids=["tensor", "dictionary", "tuple"]
+    "gives",
+    [lambda x: x, lambda x: {"logits": x}, lambda x: (x, "more"), lambda x: Output(torch.zeros(len(x), 8), x)],
+    ids=["tensor", "dictionary", "tuple", "named"],
 )
 def test_own_module_is_trained_evaluated_and_saved(tmp_path: Any, gives: Any) -> None:
     torch.manual_seed(0)
@@ -92,6 +99,18 @@ def test_own_module_is_trained_evaluated_and_saved(tmp_path: Any, gives: Any) ->
     assert metrics["eval_loss"] == pytest.approx(expected, abs=1e-5)
     built.save_model()
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_labels_argument_of_an_own_module_has_no_say(tmp_path: Any) -> None:
+    class Labelled(Small):
+        def forward(self, picture: torch.Tensor, labels: Any = None) -> Any:
+            return super().forward(picture)
+
+    torch.manual_seed(0)
+    plain = trainer(tmp_path, Small()).evaluate()
+    torch.manual_seed(0)
+    labelled = trainer(tmp_path, Labelled()).evaluate()
+    assert labelled["eval_loss"] == plain["eval_loss"] and labelled["eval_accuracy"] == plain["eval_accuracy"]
 
 
 def test_own_module_resumes(tmp_path: Any) -> None:

@@ -8,6 +8,7 @@ import peft
 import pytest
 import tiny
 import torch
+import zoo
 from transformers import (
     AutoModelForImageClassification,
     BertForTokenClassification,
@@ -141,6 +142,35 @@ def test_a_wrapped_model_is_refused_for_the_same_reasons(tmp_path: Any) -> None:
     refused(UnsupportedModelError, "class to every token", tmp_path, "bert", model=adapted)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("wrap", [torch.compile, torch.nn.DataParallel])
+def test_models_that_are_wrapped_already(wrap: Any, tmp_path: Any) -> None:
+    refused(UnsupportedModelError, "the model itself.*torch_compile=True", tmp_path, model=wrap(tiny.build("resnet")))
+
+
+def test_nothing_to_train(tmp_path: Any) -> None:
+    adapted = peft.get_peft_model(tiny.build("bert"), peft.LoraConfig(inference_mode=True))
+    refused(ConfigError, "No parameter.*is_trainable=True", tmp_path, "bert", model=adapted)
+
+
+def test_decoder_without_a_padding_token(tmp_path: Any) -> None:
+    model = zoo.build("llama")
+    model.config.pad_token_id = None
+    refused(DataError, "model.config.pad_token_id", tmp_path, "bert", model=model)
+
+
+def test_weights_and_inputs_of_different_precision(tmp_path: Any) -> None:
+    refused(DataError, r"torch.bfloat16: use `model.float\(\)`", tmp_path, model=tiny.build("resnet").bfloat16())
+
+
+def test_positions_that_padding_takes_do_not_count(tmp_path: Any) -> None:
+    """RoBERTa counts positions from 1 behind that of padding: of 32, it has 31 for tokens here."""
+    long = datasets.Dataset.from_dict(
+        {"input_ids": [[3] * 32] * 4, "attention_mask": [[1] * 32] * 4, "label": [0] * 4}
+    )
+    refused(DataError, "32 tokens, the model takes 31", tmp_path, "bert", model=zoo.build("roberta"), forget=long)
+
+
 def test_reentrant_checkpointing(tmp_path: Any) -> None:
     settings = {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}
     refused(ConfigError, "use_reentrant", tmp_path, "bert", **settings)
@@ -170,7 +200,7 @@ def test_image_size_or_channels_that_do_not_match(tmp_path: Any) -> None:
 
 def test_tokenizer_that_does_not_match(tmp_path: Any) -> None:
     rows = datasets.Dataset.from_dict({"input_ids": [[1, 999]] * 6, "attention_mask": [[1, 1]] * 6, "label": [0] * 6})
-    refused(DataError, "999 lies outside the model's vocabulary of 50", tmp_path, "bert", forget=rows)
+    refused(DataError, "A token lies outside the model's vocabulary of 50", tmp_path, "bert", forget=rows)
 
 
 def test_rows_longer_than_the_model_takes(tmp_path: Any) -> None:

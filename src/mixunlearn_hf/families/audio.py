@@ -35,9 +35,12 @@ class SpectrogramPatchFamily(PatchFamily):
     model_types = ("audio-spectrogram-transformer",)
     num_prefix_tokens = 2  # the class token and the distillation token
 
-    def grid(self, patches: int) -> tuple[int, ...]:
-        rows = (self.config.num_mel_bins - self.config.patch_size) // self.config.frequency_stride + 1
-        return rows, patches // rows
+    def patch_grid(self) -> tuple[int, int]:
+        config = self.config
+        return (
+            (config.num_mel_bins - config.patch_size) // config.frequency_stride + 1,
+            (config.max_length - config.patch_size) // config.time_stride + 1,
+        )
 
 
 @register_family

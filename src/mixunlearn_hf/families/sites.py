@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..classifier import bare, logits_of, main_input
+from ..classifier import bare, evaluating, logits_of, main_input
 from ..errors import UnsupportedModelError
 from .base import Family
 
@@ -36,7 +36,7 @@ class EmbeddingSite:
         self.positions = family.positions
         self._replacement: Replacement | None = None
         self._calls = 0
-        family.embedding_module(bare(model)).register_forward_hook(self._hook)
+        self._handle = family.embedding_module(bare(model)).register_forward_hook(self._hook)
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor], replacement: Replacement) -> Tensor:
         self._replacement, self._calls = replacement, 0
@@ -51,15 +51,26 @@ class EmbeddingSite:
             )
         return logits
 
+    def remove(self) -> None:
+        """Leave the model as it was."""
+        self._handle.remove()
+
     @torch.compiler.disable
     def _hook(self, module: nn.Module, args: Any, output: Any) -> Any:
         """Replace what the module gave, the first of several things."""
         if self._replacement is None:
             return None
         self._calls += 1
-        if isinstance(output, tuple):
-            return self._replacement(output[0]), *output[1:]
-        return self._replacement(output)
+        embedding = output[0] if isinstance(output, tuple) else output
+        if not isinstance(embedding, Tensor):
+            raise UnsupportedModelError(
+                f"The {type(module).__name__} that should embed the input gives a {type(embedding).__name__} and no "
+                "tensor. Register a family that names another module."
+            )
+        replaced = self._replacement(embedding)
+        if replaced is embedding:
+            replaced = embedding.clone()  # what was looked at is not changed in place by the model
+        return (replaced, *output[1:]) if isinstance(output, tuple) else replaced
 
 
 class PixelSite:
@@ -74,20 +85,24 @@ class PixelSite:
         return logits_of(model(**{**inputs, "pixel_values": replacement(inputs["pixel_values"])}))
 
 
-@torch.no_grad()
-def check_mixing(family: Family, site: EmbeddingSite, model: nn.Module, row: dict[str, Tensor]) -> Tensor:
-    """Refuse a family that does not fit its model; gives the embedding of the row.
+Row = dict[str, Tensor]
+"""Model inputs of one row, `(1, ...)`."""
 
-    In a batch of one row twice, the embedding of the second is exchanged for that of the row read backwards. The
-    model must then say of the first what it says of the row, and of the second what it says of the row read backwards.
+
+@torch.no_grad()
+def check_mixing(family: Family, site: EmbeddingSite, model: nn.Module, row: Row, other: Row) -> bool:
+    """Refuse a family that does not fit its model; says whether these rows could tell.
+
+    In a batch of one row twice, the embedding of the second is exchanged for that of another row. The model must then
+    say of the first what it says of the row, and of the second what it says of the other.
 
     Args:
-        row (`dict[str, Tensor]`): model inputs of one row, `(1, ...)`.
+        row, other (`dict[str, Tensor]`): model inputs of one row each, `(1, ...)`, of one shape.
 
     Raises:
         UnsupportedModelError: it does not.
     """
-    backwards = _backwards(row, main_input(model))
+    other = _with_content_of(other, row, main_input(model), family)
     kept: list[Tensor] = []
 
     def keep(embedding: Tensor) -> Tensor:
@@ -103,23 +118,33 @@ def check_mixing(family: Family, site: EmbeddingSite, model: nn.Module, row: dic
             )
         return torch.cat([embeddings[:1], kept[1]])
 
-    expected = torch.cat([site.run(model, one, keep) for one in (row, backwards)])
-    logits = site.run(model, {key: torch.cat([value, value]) for key, value in row.items()}, exchange)
-    gap, scale, difference = (float(x.abs().max()) for x in (logits - expected, expected, expected[0] - expected[1]))
-    if not gap <= 0.25 * difference + (1e-4 if logits.dtype == torch.float32 else 1e-2) * scale:
+    with evaluating(model):
+        expected = torch.cat([site.run(model, one, keep) for one in (row, other)]).float()
+        logits = site.run(model, {key: torch.cat([value, value]) for key, value in row.items()}, exchange)
+    rounding = (1e-5 if logits.dtype in (torch.float32, torch.float64) else 1e-2) * float(expected.abs().max())
+    gap, difference = float((logits - expected).abs().max()), float((expected[0] - expected[1]).abs().max())
+    if not gap <= 0.01 * difference + rounding:
         raise UnsupportedModelError(
             f"Mixing where {type(family).__name__} says is not mixing the samples of {type(bare(model)).__name__}: "
-            f"with the embedding of one row exchanged for that of another, its logits are off by {gap:.2g}. The model "
-            "reads its input elsewhere too. Register a family that names another module."
+            f"with the embedding of one row exchanged for that of another, its logits are off by {gap:.2g}, of the "
+            f"{difference:.2g} that the two rows differ by. The model reads its input elsewhere too. Register a "
+            "family that names another module."
         )
-    return kept[0]
+    return difference > 10 * rounding
 
 
-def _backwards(row: dict[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The row with what it holds in another order; of text, padding and the first and last token stay in place."""
+def _with_content_of(other: Row, row: Row, name: str, family: Family) -> Row:
+    """The row with what the other holds; of text, tokens that say where a row ends or begins stay."""
     if name != "input_ids":
-        return {**row, name: row[name].flip(-1)}
-    tokens = row[name].clone()
-    places = row.get("attention_mask", torch.ones_like(tokens))[0].nonzero()[1:-1, 0]
-    tokens[0, places] = tokens[0, places.flip(0)]
-    return {**row, name: tokens}
+        return {**row, name: other[name]}
+    present = [family.present(one) for one in (row, other)]
+    exchanged = torch.ones_like(row[name], dtype=torch.bool)
+    for one, tokens in zip(present, (row[name], other[name]), strict=True):
+        exchanged &= exchanged if one is None else one
+        for special in ("pad", "bos", "eos", "cls", "sep"):
+            number = getattr(family.config, f"{special}_token_id", None)
+            if isinstance(number, int):
+                exchanged &= tokens != number
+    if int(exchanged.sum()) > 2:  # the first and the last token can have a part of their own
+        exchanged[0, exchanged[0].nonzero()[[0, -1], 0]] = False
+    return {**row, name: torch.where(exchanged, other[name], row[name])}

@@ -17,22 +17,31 @@ class TimmFamily(PatchFamily):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.image_size = getattr(getattr(model.timm_model, "patch_embed", None), "grid_size", 1)
         self.architecture = str(self.config.architecture)
         self.num_prefix_tokens = getattr(model.timm_model, "num_prefix_tokens", 0)
         self.channels_last = getattr(model.timm_model, "output_fmt", "NCHW") == "NHWC"
+        self.channels = {layer["num_chs"] for layer in model.timm_model.feature_info}
+        self.tokens = getattr(getattr(model.timm_model, "patch_embed", None), "grid_size", None)
+        if type(model.timm_model).__name__ == "Hiera":
+            raise UnsupportedModelError(
+                f"The layers of {self.architecture!r} give patches in an order of their own, so its features have no "
+                "places. Hiera is not supported."
+            )
 
     def embedding_module(self, model: Any) -> nn.Module:
-        first = model.timm_model.pretrained_cfg.get("first_conv")
-        if not isinstance(first, str):
-            raise UnsupportedModelError(
-                f"timm names no single first convolution for {self.architecture!r} (it says {first!r}), so it is not "
-                "known where to mix its samples. Register a family of your own for the class of its `timm_model`."
-            )
-        return model.timm_model.get_submodule(first)
+        return self._named(model, model.timm_model.pretrained_cfg.get("first_conv"), "first convolution")
 
     def layers(self, model: Any) -> list[nn.Module]:
-        return [model.timm_model.get_submodule(layer["module"]) for layer in model.timm_model.feature_info]
+        return [self._named(model, layer["module"], "layer") for layer in model.timm_model.feature_info]
+
+    def _named(self, model: Any, name: Any, what: str) -> nn.Module:
+        try:
+            return model.timm_model.get_submodule(name)
+        except AttributeError:
+            raise UnsupportedModelError(
+                f"timm calls {name!r} a {what} of {self.architecture!r}, which is no module of it, so it is not known "
+                "where to mix its samples or look at them. Register a family of your own (docs/models.md)."
+            ) from None
 
     def positions(self, embeddings: Tensor) -> tuple[int, ...]:
         return tuple(embeddings.shape[2:])
@@ -40,4 +49,8 @@ class TimmFamily(PatchFamily):
     def features(self, output: Tensor) -> Tensor:
         if output.ndim == 3:
             return super().features(output)
-        return output.permute(0, 3, 1, 2) if self.channels_last else output
+        first, last = output.shape[1] in self.channels, output.shape[-1] in self.channels
+        return output.permute(0, 3, 1, 2) if last and (self.channels_last or not first) else output
+
+    def patch_grid(self) -> tuple[int, int]:
+        return self.tokens or (1, 1)

@@ -1,7 +1,5 @@
 """Vision transformers: patch embeddings are mixed; position and class tokens are common to both samples."""
 
-import math
-
 import numpy as np
 from torch import Tensor, nn
 
@@ -15,10 +13,6 @@ class PatchFamily(SequenceFamily):
     num_prefix_tokens = 0
     embedding_paths = ("embeddings.patch_embeddings",)
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__(model)
-        self.image_size = getattr(self.config, "image_size", 1)  # one number for a square
-
     def positions(self, embeddings: Tensor) -> tuple[int, ...]:
         return self.grid(embeddings.shape[1])
 
@@ -27,10 +21,17 @@ class PatchFamily(SequenceFamily):
         return patches.unflatten(-1, self.grid(patches.shape[-1]))
 
     def grid(self, patches: int) -> tuple[int, ...]:
-        """Rows and columns of the patches, in the proportion of the image; `(patches,)` where none fits."""
-        height, width = np.broadcast_to(self.image_size, 2)
-        rows = max(round(math.sqrt(patches * height / width)), 1)
-        return (rows, patches // rows) if patches % rows == 0 else (patches,)
+        """Rows and columns of so many patches; `(patches,)` for images of another size than the config's."""
+        rows, columns = self.patch_grid()
+        while rows * columns > patches:  # behind a layer that merged four patches into one
+            rows, columns = -(-rows // 2), -(-columns // 2)
+        return (rows, columns) if rows * columns == patches else (patches,)
+
+    def patch_grid(self) -> tuple[int, int]:
+        """Rows and columns of the patches of an image."""
+        size, patch = (np.broadcast_to(one, 2) for one in (self.config.image_size, self.config.patch_size))
+        rows, columns = (size // patch).tolist()
+        return rows, columns
 
 
 @register_family
@@ -56,4 +57,11 @@ class RegistersFamily(PatchFamily):
 
 @register_family
 class SwinFamily(PatchFamily):
+    """Images that do not divide into patches are padded."""
+
     model_types = ("swin", "swinv2")
+
+    def patch_grid(self) -> tuple[int, int]:
+        size, patch = (np.broadcast_to(one, 2) for one in (self.config.image_size, self.config.patch_size))
+        rows, columns = (-(-size // patch)).tolist()
+        return rows, columns

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.trainer_utils import TrainOutput
 
-from ..classifier import bare, input_names, logits_of, main_input
+from ..classifier import bare, evaluating, input_names, logits_of, longest_text, main_input
 from ..data.pairs import VALUES, PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, NonFiniteObjectiveError, UnsupportedModelError
@@ -100,6 +100,8 @@ class UnlearningTrainer(TargetedTrainer):
         check_head(model)
         self._config = getattr(bare(model), "config", None)
         self._input_names, self._main_input = input_names(model), main_input(model)
+        self._longest = longest_text(model)
+        self._gives_loss = isinstance(bare(model), PreTrainedModel) and "labels" in self._input_names
         self._label_column = args.label_column
         forget = self._rows(forget_dataset, processing_class, "forget_dataset")
         retain = self._rows(retain_dataset, processing_class, "retain_dataset")
@@ -128,8 +130,8 @@ class UnlearningTrainer(TargetedTrainer):
             if holdout is not None:
                 check_unshared(forget, holdout)
                 check_unshared(retain, holdout)
-        if "labels" not in self._input_names and args.label_names is None:
-            args.label_names = ["labels"]  # for evaluation; the model does not take them
+        if not self._gives_loss and args.label_names is None:
+            args.label_names = ["labels"]  # for evaluation, which computes the loss itself
         original_model: Any = copy.deepcopy(model).requires_grad_(False).eval()
         super().__init__(
             model=model,
@@ -144,6 +146,9 @@ class UnlearningTrainer(TargetedTrainer):
             preprocess_logits_for_metrics=preprocess_logits_for_metrics,
         )
         self.original_model = original_model.to(args.device)
+        original_config: Any = getattr(bare(self.original_model), "config", None)
+        if hasattr(original_config, "use_cache"):
+            original_config.use_cache = False  # as the Trainer does with the model
         self.holdout = holdout
         self.data_collator = PairCollator(self.data_collator)
         self.model_accepts_loss_kwargs = False  # else Trainer hands evaluation losses to the model to scale
@@ -243,7 +248,7 @@ class UnlearningTrainer(TargetedTrainer):
     def prediction_step(
         self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
     ) -> tuple[Tensor | None, Any, Any]:
-        if "labels" in self._input_names:
+        if self._gives_loss:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         inputs = self._prepare_inputs(inputs)
         labels = inputs.pop("labels", None)
@@ -276,7 +281,7 @@ class UnlearningTrainer(TargetedTrainer):
             processing_class,
             self._label_column,
             name,
-            getattr(self._config, "max_position_embeddings", None),
+            self._longest,
         )
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
@@ -299,9 +304,13 @@ class UnlearningTrainer(TargetedTrainer):
         halves = [inputs[name] for name in ("forget", "retain") if name in inputs] or [inputs]
         return sum(super(UnlearningTrainer, self).floating_point_ops(half) for half in halves)
 
-    def _first_pair(self) -> dict[str, dict[str, Tensor]]:
-        """The first forget and the first retain row as a batch of model inputs, checked against the model."""
-        batch: dict[str, Any] = self._prepare_inputs(self.data_collator(self.train_dataset.__getitems__([(0, 0)])))
+    def _first_pair(self, number: int = 0) -> dict[str, dict[str, Tensor]]:
+        """The first forget and the first retain row as a batch of model inputs, checked against the model.
+
+        Or those of another number.
+        """
+        pair = self.train_dataset.__getitems__([(number, number)])
+        batch: dict[str, Any] = self._prepare_inputs(self.data_collator(pair))
         inputs = {
             name: {key: value for key, value in half.items() if key not in ("labels", *VALUES)}
             for name, half in batch.items()
@@ -313,7 +322,7 @@ class UnlearningTrainer(TargetedTrainer):
     def _try(self, batch: dict[str, Any]) -> None:
         """Refuse a batch of one row that the model does not give as many finite probabilities as it has classes."""
         batch = {name: value for name, value in batch.items() if name != "labels"}
-        check_batch(self.original_model, batch, self._main_input)
+        check_batch(self.original_model, batch, self._main_input, self._longest)
         try:
             probabilities = self._predict(batch)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
@@ -355,11 +364,16 @@ def _count_classes(model: torch.nn.Module, rows: Rows, collator: Callable[[list[
         return int(declared)
     if len(rows) == 0:
         raise DataError(f"`{rows.name}` has no rows. `split_forget_retain` builds sets that have.")
+    name, first = main_input(model), {key: value for key, value in rows[0].items() if key != "labels"}
+    if name not in first:
+        check_batch(model, first, name)
     device = next(model.parameters()).device
-    batch = collator([{name: value for name, value in rows[0].items() if name != "labels"}])
-    training = model.training
-    logits = logits_of(model.eval()(**{name: value.to(device) for name, value in batch.items()}))
-    model.train(training)
+    batch = {key: value.to(device) for key, value in collator([first]).items()}
+    with evaluating(model):
+        try:
+            logits = logits_of(model(**batch))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise refused_batch(model, batch, name, error) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] < 2:
         came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise UnsupportedModelError(

@@ -119,8 +119,8 @@ def count_shared_rows(first: Any, second: Any) -> int:
     return sum(digest in digests for digest in row_digests(second, columns, key))
 
 
-def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> None:
-    """Refuse a batch whose images or tokens do not fit the model."""
+def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str, longest: int | None = None) -> None:
+    """Refuse a batch whose images or tokens do not fit the model; texts have at most `longest` tokens."""
     if main_input not in batch:
         raise DataError(
             f"The rows hold {sorted(batch)}, the model takes `{main_input}`. Pass a data set with that column, or "
@@ -131,13 +131,12 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> Non
     if main_input == "pixel_values" and values.shape[1] != getattr(config, "num_channels", values.shape[1]):
         raise DataError(_unfit_images(values, config))
     if main_input == "input_ids" and isinstance(model, PreTrainedModel):
-        vocabulary: Any = model.get_input_embeddings().num_embeddings
-        if int(values.max()) >= vocabulary:
+        vocabulary: Any = getattr(model.get_input_embeddings(), "num_embeddings", None)
+        if vocabulary is not None and int(values.max()) >= vocabulary:
             raise DataError(
-                f"Token {int(values.max())} lies outside the model's vocabulary of {vocabulary}. Pass the tokenizer "
-                "the model was trained with as `processing_class=`."
+                f"A token lies outside the model's vocabulary of {vocabulary}. Pass the tokenizer the model was "
+                "trained with as `processing_class=`."
             )
-        longest = getattr(config, "max_position_embeddings", None)
         if longest is not None and values.shape[1] > longest:
             raise DataError(
                 f"A row has {values.shape[1]} tokens, the model takes {longest}. Truncate the rows when they are "
@@ -148,13 +147,19 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str) -> Non
 def refused_batch(model: nn.Module, batch: dict[str, Any], main_input: str, error: Exception) -> DataError:
     """What to say of a batch that the model's forward refused."""
     config: Any = getattr(bare(model), "config", None)
-    if main_input == "pixel_values" and getattr(config, "image_size", None) is not None:
-        return DataError(_unfit_images(batch[main_input], config))
-    shapes = {name: tuple(value.shape) for name, value in batch.items() if isinstance(value, Tensor)}
-    return DataError(
-        f"The model cannot take a row whose inputs have the shapes {shapes} ({type(error).__name__}, above). Pass "
-        "what turns rows into inputs for this model as `processing_class=` or `data_collator=`."
-    )
+    values, size = batch.get(main_input), getattr(config, "image_size", None)
+    if main_input == "pixel_values" and isinstance(values, Tensor) and size is not None:
+        if tuple(values.shape[2:]) != tuple(np.broadcast_to(size, 2).tolist()):
+            return DataError(_unfit_images(values, config))
+    inputs = {name: (tuple(one.shape), one.dtype) for name, one in batch.items() if isinstance(one, Tensor)}
+    weights = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if isinstance(values, Tensor) and values.is_floating_point() and values.dtype not in weights:
+        advice = f"Its weights are of the type {', '.join(map(str, weights))}: use `model.float()` or inputs of that."
+    elif main_input == "input_ids" and getattr(config, "pad_token_id", 0) is None:
+        advice = "It has no padding token: set `model.config.pad_token_id` to the tokenizer's."
+    else:
+        advice = "Pass what turns rows into inputs for this model as `processing_class=` or `data_collator=`."
+    return DataError(f"The model cannot take rows with the inputs {inputs} ({type(error).__name__}, above). {advice}")
 
 
 def _unfit_images(images: Tensor, config: Any) -> str:
@@ -168,7 +173,17 @@ def _unfit_images(images: Tensor, config: Any) -> str:
 
 
 def check_head(model: nn.Module) -> None:
-    """Refuse models of transformers that give anything but one class out of several."""
+    """Refuse models of transformers that give anything but one class out of several, and what cannot be trained."""
+    if hasattr(model, "_orig_mod") or isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        raise UnsupportedModelError(
+            f"Expected the model itself, got it wrapped as {type(model).__name__}. The Trainer wraps it: pass the "
+            "plain model, with `torch_compile=True` to compile it, and `accelerate launch` for several processes."
+        )
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError(
+            f"No parameter of {type(model).__name__} is trainable, so it cannot forget. Load adapters with "
+            "`PeftModel.from_pretrained(..., is_trainable=True)`, or call `model.requires_grad_(True)`."
+        )
     model = bare(model)
     config: Any = getattr(model, "config", None)
     architecture, problem = type(model).__name__, getattr(config, "problem_type", None)
@@ -190,7 +205,7 @@ def check_head(model: nn.Module) -> None:
             "other. The objective compares probability vectors over classes that do, so it would forget something "
             "else than was asked for. Multi-label classification is not supported."
         )
-    if problem == "regression" or getattr(config, "num_labels", 2) < 2:
+    if problem == "regression" or (getattr(config, "num_labels", None) or 2) < 2:
         raise UnsupportedModelError(
             f"{architecture} has a regression head (config.problem_type={problem!r}, num_labels="
             f"{config.num_labels}): it gives a number and no class. The objective compares probability vectors over "

@@ -9,23 +9,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers.trainer_utils import TrainOutput
+from transformers.utils import logging
 
-from ..errors import ConfigError
-from ..families import (
-    EmbeddingSite,
-    FeatureLayer,
-    MixingSite,
-    PixelSite,
-    check_mixing,
-    extract_features,
-    family_of,
-)
+from ..classifier import evaluating
+from ..errors import ConfigError, UnlearningError, UnsupportedModelError
+from ..families import EmbeddingSite, FeatureLayer, MixingSite, PixelSite, check_mixing, extract_features, family_of
 from ..mixblock import mix
 from ..objectives import cosine_distance, generator_loss, mix_loss, real_loss
 from .base import UnlearningTrainer
 from .batch_norm import frozen_batch_norm, has_batch_norm, untracked_batch_norm
+from .checks import refused_batch
 from .config import MixUnlearnConfig
 from .generator import Generator
+
+logger = logging.get_logger(__name__)
+
+TRIED = 8  # pairs by which it is checked, if need be, that the model is mixed where its family says
 
 Inputs = dict[str, Tensor]
 
@@ -102,33 +101,44 @@ class MixUnlearnTrainer(UnlearningTrainer):
                 "Activation checkpointing computes layers a second time in the backward pass, where other rows have a "
                 "say in batch norm than in the forward, and this model has batch norm. Train it without."
             )
-        row = self._first_pair()["forget"]
-        self._site, embedding = self._mixing_site(row)
+        self._family = family_of(self.model)
         self._layer = FeatureLayer.find(self._family, self.original_model, self.args.feature_layer)
         self._retain_alone = self.args.batch_norm == "retain" and batch_norm
         self._last: tuple[_Pairs, Tensor, Tensor] | None = None  # pairs, their forget and their retain embeddings
         self.generator: Generator | None = None
+        first = self._first_pair()
+        self._site: MixingSite = PixelSite() if self.args.mix_at == "pixels" else self._embedding_site()
         if self.args.generator != "mixup" and self.args.mix_weight > 0:
-            features = extract_features(self._family, self.original_model, row, self._layer)
-            if features.ndim - 2 != len(self._site.positions(embedding)):
-                raise ConfigError(
-                    f"The features that MixBlock looks at have the shape {tuple(features.shape[1:])}, channels first, "
-                    f"and what it has to mix the shape {tuple(embedding.shape[1:])}: of the one "
-                    f"{features.ndim - 2} dimensions are positions, of the other "
-                    f"{len(self._site.positions(embedding))}. Choose another `feature_layer` or `mix_at`."
-                )
+            features = extract_features(self._family, self.original_model, first["forget"], self._layer)
             self.generator = Generator(features.shape[1], self.args.generator_learning_rate, self.args.device)
+        self._try_mask(first)
 
-    def _mixing_site(self, row: Inputs) -> tuple[MixingSite, Tensor]:
-        """Where to mix, tried on one row before anything is trained, and what is mixed there of that row."""
-        if self.args.mix_at == "pixels":
-            return PixelSite(), row["pixel_values"]
+    def _embedding_site(self) -> EmbeddingSite:
+        """Where the model embeds its input, tried on the first rows that can tell whether that is so."""
         site = EmbeddingSite(self._family, self.model)
-        training = self.model.training
-        self.model.eval()
-        embedding = check_mixing(self._family, site, self.model, row)
-        self.model.train(training)
-        return site, embedding
+        try:
+            for number in range(min(TRIED, len(self.train_dataset), len(self.train_dataset.retain))):
+                pair = self._first_pair(number)
+                if check_mixing(self._family, site, self.model, pair["forget"], pair["retain"]):
+                    return site
+        except UnlearningError:
+            site.remove()
+            raise
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            site.remove()
+            raise refused_batch(self.model, pair["forget"], self._main_input, error) from error
+        logger.warning("The model tells the first rows hardly apart, so it could not be checked that they are mixed.")
+        return site
+
+    @torch.no_grad()
+    def _try_mask(self, first: dict[str, Inputs]) -> None:
+        """Refuse what cannot be mixed position by position, by making the mask of the first pair."""
+        embeddings: list[Tensor] = []
+        with evaluating(self.model):
+            self._site.run(self.model, first["forget"], lambda one: embeddings.append(one) or one)  # type: ignore[func-returns-value]
+        target = torch.zeros(1, self.num_labels, device=self.args.device)
+        pairs = self._pair({**first["forget"], "target": target}, {**first["retain"], "target": target})
+        self._mask(pairs, embeddings[0], 0.5)
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         if self.generator is not None:
@@ -269,6 +279,17 @@ class MixUnlearnTrainer(UnlearningTrainer):
         size = self._site.positions(embeddings)
         forget_present, retain_present = self._family.present(pairs.forget), self._family.present(pairs.retain)
         both = None if forget_present is None or retain_present is None else forget_present & retain_present
+        if both is not None and tuple(both.shape[1:]) != size:
+            raise UnsupportedModelError(
+                f"Rows have {tuple(both.shape[1:])} positions, and the model embeds {size}: it pads them inside, and "
+                "nothing says which of those hold content. Pad them before."
+            )
+        positions = tuple(pairs.forget_features.shape[2:])
+        if self.generator is not None and (len(positions) != len(size) or both is not None and positions != size):
+            raise ConfigError(
+                f"The features that MixBlock looks at have the positions {positions}, and what it has to mix {size}. "
+                "Choose another `feature_layer` or `mix_at`."
+            )
         if self.generator is None:
             mask = torch.full((len(embeddings), *size), lam, device=embeddings.device)
         else:
