@@ -18,7 +18,7 @@ ALLOWED = {  # first match wins
     "files": {"errors"},
     "data": {"data", "files", "errors"},
     "families": {"families", "classifier", "errors"},
-    "trainer.mixunlearn": {"trainer", "families", "objectives", "mixblock", "errors"},
+    "trainer.mixunlearn": {"trainer", "families", "objectives", "mixblock", "classifier", "errors"},
     "trainer.generator": {"mixblock", "errors"},
     "trainer": {"trainer", "data", "objectives", "classifier", "errors"},
     "related": {"related", "data", "errors"},

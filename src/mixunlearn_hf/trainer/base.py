@@ -20,10 +20,10 @@ from transformers import (
 )
 from transformers.trainer_utils import TrainOutput
 
-from ..classifier import bare, evaluating, input_names, logits_of, longest_text, main_input
+from ..classifier import bare, input_names, logits_of, longest_text, main_input
 from ..data.pairs import VALUES, PairCollator, PairedDataset
 from ..data.rows import NO_LABEL, Rows
-from ..errors import ConfigError, DataError, NonFiniteObjectiveError, UnsupportedModelError
+from ..errors import ConfigError, DataError, NonFiniteObjectiveError
 from .checks import (
     check_batch,
     check_class_order,
@@ -31,6 +31,7 @@ from .checks import (
     check_rows,
     check_unshared,
     claim_output_dir,
+    count_classes,
     last_complete_checkpoint,
     refused_batch,
 )
@@ -113,7 +114,7 @@ class UnlearningTrainer(TargetedTrainer):
             }
         elif eval_dataset is not None:
             eval_dataset = self._rows(eval_dataset, processing_class, "eval_dataset")
-        self.num_labels = _count_classes(model, forget, data_collator or default_data_collator)
+        self.num_labels = count_classes(model, forget, data_collator or default_data_collator)
         self._evaluated = list(eval_dataset.values()) if isinstance(eval_dataset, dict) else [eval_dataset]
         labelled_holdout = args.label_mode != "agnostic" and forget.label_column is not None
         for rows, mode in (
@@ -354,33 +355,6 @@ def accuracy(prediction: EvalPrediction) -> dict[str, float]:
     if not labelled.any():
         return {}
     return {"accuracy": float((logits.argmax(-1) == prediction.label_ids)[labelled].mean())}
-
-
-@torch.no_grad()
-def _count_classes(model: torch.nn.Module, rows: Rows, collator: Callable[[list[Any]], dict[str, Any]]) -> int:
-    """Classes of a model: what its config says, else how many logits it gives the first row."""
-    declared = getattr(getattr(model, "config", None), "num_labels", None)
-    if declared is not None:
-        return int(declared)
-    if len(rows) == 0:
-        raise DataError(f"`{rows.name}` has no rows. `split_forget_retain` builds sets that have.")
-    name, first = main_input(model), {key: value for key, value in rows[0].items() if key != "labels"}
-    if name not in first:
-        check_batch(model, first, name)
-    device = next(model.parameters()).device
-    batch = {key: value.to(device) for key, value in collator([first]).items()}
-    with evaluating(model):
-        try:
-            logits = logits_of(model(**batch))
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise refused_batch(model, batch, name, error) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] < 2:
-        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise UnsupportedModelError(
-            f"Expected logits of the shape (rows, classes) from {type(model).__name__}, with two classes or more, as "
-            f"a tensor or under the name `logits`. For one row came {came}."
-        )
-    return int(logits.shape[1])
 
 
 def load_classifier(path: str) -> PreTrainedModel:

@@ -4,16 +4,18 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
-from ..classifier import bare
+from ..classifier import bare, evaluating, logits_of, main_input
 from ..data.digests import row_digests
 from ..data.rows import NO_LABEL, Rows
 from ..errors import ConfigError, DataError, OutputExistsError, UnsupportedModelError
@@ -211,3 +213,30 @@ def check_head(model: nn.Module) -> None:
             f"{config.num_labels}): it gives a number and no class. The objective compares probability vectors over "
             "classes. Regression is not supported."
         )
+
+
+@torch.no_grad()
+def count_classes(model: torch.nn.Module, rows: Rows, collator: Callable[[list[Any]], dict[str, Any]]) -> int:
+    """Classes of a model: what its config says, else how many logits it gives the first row."""
+    declared = getattr(getattr(model, "config", None), "num_labels", None)
+    if declared is not None:
+        return int(declared)
+    if len(rows) == 0:
+        raise DataError(f"`{rows.name}` has no rows. `split_forget_retain` builds sets that have.")
+    name, first = main_input(model), {key: value for key, value in rows[0].items() if key != "labels"}
+    if name not in first:
+        check_batch(model, first, name)
+    device = next(model.parameters()).device
+    batch = {key: value.to(device) for key, value in collator([first]).items()}
+    with evaluating(model):
+        try:
+            logits = logits_of(model(**batch))
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise refused_batch(model, batch, name, error) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[0] != 1 or logits.shape[1] < 2:
+        came = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise UnsupportedModelError(
+            f"Expected logits of the shape (rows, classes) from {type(model).__name__}, with two classes or more, as "
+            f"a tensor or under the name `logits`. For one row came {came}."
+        )
+    return int(logits.shape[1])

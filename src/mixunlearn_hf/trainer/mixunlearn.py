@@ -94,7 +94,6 @@ class MixUnlearnTrainer(UnlearningTrainer):
         super().__init__(*args, **kwargs)
         if self.args.mix_at == "pixels" and self._main_input != "pixel_values":
             raise ConfigError(f'`mix_at="pixels"` needs a model of images, this one takes `{self._main_input}`.')
-        self._family = family_of(self.model)
         batch_norm = has_batch_norm(self.model)
         if batch_norm and self.args.gradient_checkpointing:
             raise ConfigError(
