@@ -42,7 +42,8 @@ def longest_text(model: nn.Module) -> int | None:
             and module.padding_idx is not None
         ):
             return module.num_embeddings - module.padding_idx - 1  # positions are counted from behind that of padding
-    return getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    longest = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    return longest if longest is not None and longest > 0 else None
 
 
 @contextmanager

@@ -213,6 +213,30 @@ def test_unsupported_model_names_what_to_write() -> None:
     assert "model_classes = (Linear,)" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("family", "reason"),
+    [
+        ({}, "neither: a family has the methods"),
+        ({"embedding_paths": ("stem",)}, "none of the paths"),
+        ({"embedding_paths": ("embedder",), "layers": lambda self, model: []}, r"gave \[\]"),
+        ({"embedding_paths": ("embedder",), "layers": lambda self, model: model.resnet.encoder}, "ResNetEncoder"),
+        ({"embedding_module": lambda self, model: "resnet.embedder"}, "gave a str"),
+    ],
+)
+def test_families_that_are_not_whole(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch, family: dict[str, Any], reason: str
+) -> None:
+    made = type("Made", (Family,), {"layer_paths": ("encoder.stages",), **family})
+    monkeypatch.setattr("mixunlearn_hf.trainer.mixunlearn.family_of", made)
+    with pytest.raises(UnsupportedModelError, match=reason):
+        tiny.trainer(tmp_path, "resnet")
+
+
+def test_family_of_no_model() -> None:
+    with pytest.raises(ConfigError, match="names no models"):
+        register_family(type("Nothing", (Family,), {}))
+
+
 # ---- text models without a family of their own ----
 
 _SMALL = {"vocab_size": tiny.VOCABULARY, "num_labels": tiny.CLASSES, "pad_token_id": 0, "eos_token_id": 2}
@@ -247,6 +271,7 @@ def test_text_models_without_a_family_are_tried(
     ("model", "settings"),
     [
         ("Bart", {**_SEQ2SEQ, "max_position_embeddings": 32}),  # embeds twice, once a side
+        ("T5", {**_SMALL, "d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}),
         ("Longformer", {**_ENCODER, "max_position_embeddings": 64, "attention_window": [8, 8]}),  # pads before
         ("XLNet", {**_SMALL, "d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 16}),  # positions before rows
     ],

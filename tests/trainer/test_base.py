@@ -9,7 +9,7 @@ import tiny
 import torch
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from mixunlearn_hf import MixUnlearnTrainer, UnlearningConfig, UnlearningTrainer
+from mixunlearn_hf import MixUnlearnConfig, MixUnlearnTrainer, UnlearningConfig, UnlearningTrainer
 from mixunlearn_hf.data.rows import NO_LABEL
 
 EVAL = {
@@ -27,7 +27,7 @@ def test_every_term_is_logged_every_logging_steps(tmp_path: Any) -> None:
     for entry in logged:
         assert terms <= set(entry)
         assert 0 <= entry["mask_mean"] <= 1 and 0 <= entry["forget_distance"] <= 1
-    assert logged[0]["loss"] == pytest.approx(logged[0]["mix_loss"] + logged[0]["real_loss"], abs=1e-3)
+    assert logged[0]["loss"] == pytest.approx(0.2 * logged[0]["mix_loss"] + logged[0]["real_loss"], abs=1e-3)
 
 
 def test_a_log_is_the_mean_since_the_last_one(tmp_path: Any) -> None:
@@ -238,10 +238,39 @@ def test_rows_mistaken_for_another_class_do_not_change_a_class_request(
     assert ("the push has no end" in caplog.text) == (mode == "labels")
     with_holdout = {"trainer_kwargs": {"holdout_dataset": tiny.rows("resnet", 12, 12)}}
     values = tiny.train(tmp_path / "b", label_mode=mode, **with_holdout).train_dataset.forget_values
+    assert torch.isfinite(values["floor"]).tolist() == strays.tolist()
+    without_holdout = trainer.train_dataset.forget_values.get("floor")
     if mode == "labels":
-        assert torch.isfinite(values["floor"]).tolist() == strays.tolist()
+        assert without_holdout is None
     else:
-        assert "floor" not in values
+        assert without_holdout.tolist() == [0.0] + [torch.inf] * 5
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "passes", "steps"),
+    [
+        (6, {}, 24, 48),  # two batches of four
+        (6, {"gradient_accumulation_steps": 2}, 48, 48),
+        (100, {}, 3, 75),
+        (6, {"num_train_epochs": 1}, 1, 2),
+        (1, {}, 48, 48),
+    ],
+)
+def test_passes_that_are_left_open(
+    rows: int, settings: dict[str, Any], passes: int, steps: int, tmp_path: Any
+) -> None:
+    settings = {"num_train_epochs": 0, "forget": tiny.rows("resnet", rows, 1, (0,)), **settings}
+    trainer = tiny.trainer(tmp_path, **settings)
+    assert trainer.args.num_train_epochs == passes
+    trainer.train()
+    assert trainer.state.global_step == steps
+
+
+def test_passes_that_are_left_open_stay_open_in_the_settings(tmp_path: Any) -> None:
+    args = MixUnlearnConfig(str(tmp_path), report_to=[], use_cpu=True)
+    sets = {"forget_dataset": tiny.rows("resnet", 6, 1, (0,)), "retain_dataset": tiny.rows("resnet", 9, 2, (1,))}
+    assert MixUnlearnTrainer(tiny.build("resnet"), args, **sets).args.num_train_epochs == 48
+    assert args.num_train_epochs == 0
 
 
 def test_a_run_that_changed_too_little_says_so(tmp_path: Any, caplog: Any) -> None:

@@ -209,7 +209,7 @@ def test_without_l_mix_nothing_is_mixed(tmp_path: Any, monkeypatch: pytest.Monke
 
 
 def test_without_l_real_only_l_mix_is_minimised(tmp_path: Any) -> None:
-    _, switched = changed(tmp_path, real_weight=0)
+    _, switched = changed(tmp_path, real_weight=0, mix_weight=1)
     assert not tiny.history(switched, "real_loss")
     assert tiny.history(switched, "loss") == pytest.approx(tiny.history(switched, "mix_loss"))
 

@@ -191,7 +191,7 @@ def test_copies_of_a_row_weigh_as_one_row_of_a_full_batch(tmp_path: Any) -> None
 
 
 def test_copies_are_mixed_with_the_weight_of_one_row(tmp_path: Any) -> None:
-    trainer = tiny.train(tmp_path, forget=tiny.rows("resnet", 1, 1, (0,)))
+    trainer = tiny.train(tmp_path, forget=tiny.rows("resnet", 1, 1, (0,)), mix_weight=1)
     terms = [tiny.history(trainer, name) for name in ("loss", "mix_loss", "real_loss")]
     for loss, mixed, real in zip(*terms, strict=True):
         assert loss == pytest.approx(mixed / 4 + real, abs=1e-3)

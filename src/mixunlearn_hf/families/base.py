@@ -4,6 +4,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from ..errors import UnsupportedModelError
+
 
 class Family:
     """Where the models of a family embed their input, and where the features for MixBlock come from.
@@ -71,4 +73,8 @@ def submodule(model: nn.Module, *paths: str) -> nn.Module:
             return body.get_submodule(path)
         except AttributeError:
             continue
-    raise AttributeError(f"{type(model).__name__} has none of the modules {list(paths)}")
+    where = f"at none of the paths {list(paths)}" if paths else "nowhere, since the family names neither"
+    raise UnsupportedModelError(
+        f"The embedding or the layers of {type(model).__name__} are {where}: a family has the methods "
+        "`embedding_module` and `layers`, or `embedding_paths` and `layer_paths`."
+    )

@@ -4,7 +4,7 @@ from torch import nn
 from transformers.utils import logging
 
 from ..classifier import bare, main_input
-from ..errors import UnsupportedModelError
+from ..errors import ConfigError, UnsupportedModelError
 from .base import Family
 
 logger = logging.get_logger(__name__)
@@ -15,7 +15,15 @@ _BY_INPUT: dict[str, type[Family]] = {}
 
 
 def register_family(family: type[Family]) -> type[Family]:
-    """Register a family for its `model_types` and `model_classes`; usable as a decorator. A later one wins."""
+    """Register a family for its `model_types` and `model_classes`; usable as a decorator. A later one wins.
+
+    Raises:
+        ConfigError: it has neither.
+    """
+    if not (family.model_types or family.model_classes):
+        raise ConfigError(
+            f"{family.__name__} names no models. Set `model_classes`, or `model_types` as in `config.model_type`."
+        )
     _BY_TYPE.update(dict.fromkeys(family.model_types, family))
     _BY_CLASS.update(dict.fromkeys(family.model_classes, family))
     return family
@@ -47,11 +55,15 @@ def family_of(model: nn.Module) -> Family:
     if model_type in _BY_TYPE:
         return _BY_TYPE[model_type](model)
     name = type(model).__name__
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise UnsupportedModelError(
+            f"{name} is an encoder-decoder, which embeds its input twice. Such models are not supported."
+        )
     if model_type is not None and main_input(model) in _BY_INPUT:
         family = _BY_INPUT[main_input(model)](model)
         try:
             family.embedding_module(model), family.layers(model)
-        except (AttributeError, NotImplementedError):
+        except (UnsupportedModelError, AttributeError, NotImplementedError):
             pass
         else:
             logger.warning(

@@ -36,7 +36,12 @@ class EmbeddingSite:
         self.positions = family.positions
         self._replacement: Replacement | None = None
         self._calls = 0
-        self._handle = family.embedding_module(bare(model)).register_forward_hook(self._hook)
+        module = family.embedding_module(bare(model))
+        if not isinstance(module, nn.Module):
+            raise UnsupportedModelError(
+                f"`embedding_module` of {type(family).__name__} must give a module, and gave a {type(module).__name__}"
+            )
+        self._handle = module.register_forward_hook(self._hook)
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor], replacement: Replacement) -> Tensor:
         self._replacement, self._calls = replacement, 0

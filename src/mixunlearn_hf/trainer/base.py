@@ -1,6 +1,7 @@
 """The base that every unlearning method shares: paired data, a frozen original model, targets, checks and logs."""
 
 import copy
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -35,7 +36,7 @@ from .checks import (
     last_complete_checkpoint,
     refused_batch,
 )
-from .config import UnlearningConfig
+from .config import LEAST_STEPS, PASSES, UnlearningConfig
 from .filled import FilledSampler
 from .targets import TargetedTrainer
 
@@ -160,10 +161,19 @@ class UnlearningTrainer(TargetedTrainer):
             args.train_batch_size * args.world_size,
         )
         self.add_callback(_SetEpoch(self.sampler))
+        if args.num_train_epochs == 0:
+            self.args = copy.copy(args)  # what is decided for these rows is not the caller's setting
+            self.args.num_train_epochs = self._passes()
         self._terms: dict[str, list[Tensor]] = defaultdict(list)
         self._owns_output_dir = False
+        self._gone = []
         if hasattr(self.model, "add_model_tags"):
             self.model.add_model_tags(self._tag_names)
+
+    def _passes(self) -> int:
+        """Passes over the forget set where the settings leave them open."""
+        window = self.args.train_batch_size * self.args.world_size * self.args.gradient_accumulation_steps
+        return max(PASSES, math.ceil(LEAST_STEPS / math.ceil(len(self.sampler) / window)))
 
     # ---- what a method overrides ----
 
@@ -241,7 +251,7 @@ class UnlearningTrainer(TargetedTrainer):
     ) -> Any:
         if "forget" not in inputs:  # evaluation
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        forget, retain = self._with_targets(inputs["forget"]), self._with_targets(inputs["retain"])
+        forget, retain = self._with_targets(inputs["forget"]), self._with_targets(inputs["retain"], True)
         loss = self.unlearning_loss(model, forget, retain)
         self._require_finite("loss", loss)
         return loss

@@ -10,6 +10,9 @@ LABEL_MODES = ("auto", "labels", "agnostic")
 GENERATORS = ("adversarial", "cooperative", "frozen", "mixup")
 
 
+PASSES, LEAST_STEPS = 3, 48  # where the settings leave the number of passes open
+
+
 @dataclass
 class UnlearningConfig(TrainingArguments):
     """Settings that every unlearning method shares, on top of [`~transformers.TrainingArguments`].
@@ -18,6 +21,8 @@ class UnlearningConfig(TrainingArguments):
     forget and a retain row.
 
     Args:
+        num_train_epochs (`float`): passes over the forget set. At 0, the default, three, or as many as make 48
+            optimizer steps; the trainer's own `args` then hold that number.
         label_mode (`str`): where targets come from. `"auto"`: labels for rows that have one, the original model's
             sharpened prediction for the others; `"labels"`: labels, required for every row; `"agnostic"`: labels are
             ignored.
@@ -28,9 +33,12 @@ class UnlearningConfig(TrainingArguments):
     """
 
     learning_rate: float = field(default=3e-4, metadata={"help": "Learning rate of the unlearner."})
-    per_device_train_batch_size: int = field(default=64, metadata={"help": "Pairs in a batch on each device."})
+    per_device_train_batch_size: int = field(default=32, metadata={"help": "Pairs in a batch on each device."})
     per_device_eval_batch_size: int = field(default=64, metadata={"help": "Rows in an evaluation batch."})
-    num_train_epochs: float = field(default=3.0, metadata={"help": "Passes over the forget set."})
+    num_train_epochs: float = field(
+        default=0.0,
+        metadata={"help": f"Passes over the forget set; 0: {PASSES}, or as many as make {LEAST_STEPS} steps."},
+    )
     logging_steps: float = field(default=10, metadata={"help": "Log the terms of the objective every so many steps."})
     label_mode: str = field(
         default="auto",
@@ -53,8 +61,10 @@ class UnlearningConfig(TrainingArguments):
         super().__post_init__()
         one_of("label_mode", self.label_mode, LABEL_MODES)
         positive("sharpen_temperature", self.sharpen_temperature)
-        if self.max_steps <= 0:
-            positive("num_train_epochs", self.num_train_epochs)
+        if not 0 <= self.num_train_epochs < float("inf"):
+            raise ConfigError(
+                f"`num_train_epochs` must be a finite number, or 0 to leave it open, got {self.num_train_epochs}."
+            )
         positive("per_device_train_batch_size", self.per_device_train_batch_size)
         positive("per_device_eval_batch_size", self.per_device_eval_batch_size)
         positive("gradient_accumulation_steps", self.gradient_accumulation_steps)
@@ -83,7 +93,7 @@ class MixUnlearnConfig(UnlearningConfig):
             `"frozen"`.
     """
 
-    mix_weight: float = field(default=1.0, metadata={"help": "Weight of L_mix; 0 leaves it out."})
+    mix_weight: float = field(default=0.2, metadata={"help": "Weight of L_mix; 0 leaves it out."})
     real_weight: float = field(default=1.0, metadata={"help": "Weight of L_real; 0 leaves it out."})
     generator: str = field(default="adversarial", metadata={"help": f"How the mask is made: {', '.join(GENERATORS)}."})
     generator_interval: int = field(default=4, metadata={"help": "Update MixBlock at every so many steps."})

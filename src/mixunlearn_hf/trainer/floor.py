@@ -44,3 +44,18 @@ def distance_floor(
         rank = (forget_distances[rows].argsort().argsort() + 0.5) / rows.sum()
         floor[rows] = torch.quantile(unseen if len(unseen) else unseen_distances, rank)
     return floor
+
+
+def without_classes(targets: Tensor, classes: list[int]) -> Tensor:
+    """Targets of retain rows in which the classes that go have no share; the others take it in their proportion.
+
+    The original takes some retain rows for a class that goes, and a retrained model cannot. A row with nothing but
+    such classes keeps its target: that is its label.
+
+    Args:
+        targets (`Tensor` of shape `(B, C)`): distributions over the classes.
+    """
+    others = targets.clone()
+    others[:, classes] = 0
+    share = others.sum(-1, keepdim=True)
+    return torch.where(share > 0, others / share.clamp_min(torch.finfo(share.dtype).tiny), targets)

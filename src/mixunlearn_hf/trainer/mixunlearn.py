@@ -286,8 +286,9 @@ class MixUnlearnTrainer(UnlearningTrainer):
         positions = tuple(pairs.forget_features.shape[2:])
         if self.generator is not None and (len(positions) != len(size) or both is not None and positions != size):
             raise ConfigError(
-                f"The features that MixBlock looks at have the positions {positions}, and what it has to mix {size}. "
-                "Choose another `feature_layer` or `mix_at`."
+                f"The features that MixBlock looks at have the positions {positions}, and what it has to mix {size}: "
+                f"as many dimensions are needed. Choose another `feature_layer` or `mix_at`, or let `features` of "
+                f"{type(self._family).__name__} give features of this form."
             )
         if self.generator is None:
             mask = torch.full((len(embeddings), *size), lam, device=embeddings.device)

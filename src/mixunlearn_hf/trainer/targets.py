@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from ..objectives import cosine_distance, sharpen
 from .config import UnlearningConfig
 from .filled import FilledSampler
-from .floor import STAYS, distance_floor, stays
+from .floor import STAYS, distance_floor, stays, without_classes
 
 logger = logging.get_logger(__name__)
 
@@ -44,13 +44,16 @@ class TargetedTrainer(Trainer):
     num_labels: int
     temperature: float = SHARP
     _going: dict[int, int]  # some forget rows of classes that go, and these classes
+    _gone: list[int]  # the classes that go
 
-    def _with_targets(self, half: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _with_targets(self, half: dict[str, Tensor], retained: bool = False) -> dict[str, Tensor]:
         """A half batch without its labels and with its targets, `(B, C)`."""
         half = dict(half)
         labels = half.pop("labels", None)
         if "target" not in half:
             half["target"] = self._targets(labels, half)
+        if retained and self._gone:
+            half["target"] = without_classes(half["target"], self._gone)
         return half
 
     @torch.no_grad()
@@ -101,13 +104,16 @@ class TargetedTrainer(Trainer):
         forget_classes, dataset.forget_values = self._classes(dataset.forget, np.arange(len(dataset)))
         visited = self.sampler.partners(0, len(self.sampler) * self._epochs())
         staying = stays(forget_classes, self._count_retained(forget_classes, visited))
+        self._gone = forget_classes[~staying].unique().tolist()
         self._going = {int(row): int(forget_classes[row]) for row in torch.nonzero(~staying)[:CHECKED]}
         mostly = staying.float().mean() > 0.5
         labelled = self.args.label_mode != "agnostic" and dataset.forget.label_column is not None
-        if not (labelled or mostly):
-            staying[:] = False  # some rows that the original model mistakes for those of other classes
         self.temperature = GENTLE if mostly and self.holdout is None else SHARP
         if not staying.any():
+            return
+        if self.holdout is None and not (labelled or mostly):
+            # rows of classes that go which the original takes for others: so would a retrained model, leave them there
+            dataset.forget_values["floor"] = torch.where(staying, 0.0, math.inf)
             return
         if self.holdout is None:
             logger.warning(
