@@ -135,10 +135,12 @@ def test_ten_steps(tmp_path: Any, name: str) -> None:
     assert objective(trainer) < before - 0.05
     trainer.save_model()
     reloaded = type(trainer.model).from_pretrained(trainer.args.output_dir).eval()
-    reloaded.load_state_dict({key: value.clone() for key, value in reloaded.state_dict().items()})
+    assert tiny.equal(tiny.state(reloaded), tiny.state(trainer.model))
     inputs = pairs_of(trainer).retain
-    with torch.no_grad():
-        assert torch.equal(reloaded(**inputs).logits, trainer.model.eval()(**inputs).logits)
+    with torch.no_grad():  # weights in a mapped file can be unaligned, and some kernels then differ in the last bit
+        torch.testing.assert_close(
+            reloaded(**inputs).logits, trainer.model.eval()(**inputs).logits, atol=1e-6, rtol=1e-6
+        )
 
 
 @everything
