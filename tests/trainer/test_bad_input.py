@@ -171,6 +171,15 @@ def test_positions_that_padding_takes_do_not_count(tmp_path: Any) -> None:
     refused(DataError, "32 tokens, the model takes 31", tmp_path, "bert", model=zoo.build("roberta"), forget=long)
 
 
+def test_one_row_among_others_that_is_too_long(tmp_path: Any) -> None:
+    lengths = [5, 33, 7]
+    rows = {"input_ids": [[3] * n for n in lengths], "attention_mask": [[1] * n for n in lengths], "label": [0] * 3}
+    refused(
+        DataError, "row of `forget_dataset` has 33 tokens, the model takes 32", tmp_path, "bert",
+        forget=datasets.Dataset.from_dict(rows),
+    )  # fmt: skip
+
+
 def test_reentrant_checkpointing(tmp_path: Any) -> None:
     settings = {"activation_checkpointing": True, "activation_checkpointing_kwargs": {"use_reentrant": True}}
     refused(ConfigError, "use_reentrant", tmp_path, "bert", **settings)

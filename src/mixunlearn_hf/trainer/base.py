@@ -29,6 +29,7 @@ from .checks import (
     check_batch,
     check_class_order,
     check_head,
+    check_lengths,
     check_rows,
     check_unshared,
     claim_output_dir,
@@ -126,6 +127,7 @@ class UnlearningTrainer(TargetedTrainer):
         ):
             if rows is not None:
                 check_rows(rows, self.num_labels, mode)
+                check_lengths(rows, self._longest)
                 check_class_order(rows, getattr(self._config, "id2label", None))
         if not args.allow_shared_rows:
             check_unshared(forget, retain)

@@ -10,6 +10,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -81,6 +82,21 @@ def check_rows(rows: Rows, num_labels: int, label_mode: str) -> None:
         )
 
 
+def check_lengths(rows: Rows, longest: int | None) -> None:
+    """Refuse stored token rows of which one is longer than the model takes."""
+    dataset = rows.dataset
+    stored = isinstance(dataset, datasets.Dataset) and dataset.format["type"] != "custom"
+    if longest is None or not stored or not isinstance(dataset.features.get("input_ids"), datasets.List):
+        return
+    for table in dataset.select_columns(["input_ids"]).with_format("arrow").iter(10_000):
+        most = pc.max(pc.list_value_length(table["input_ids"])).as_py() or 0
+        if most > longest:
+            raise DataError(
+                f"A row of `{rows.name}` has {most} tokens, the model takes {longest}. Truncate rows when they are "
+                "tokenized."
+            )
+
+
 def check_class_order(rows: Rows, id2label: dict[Any, str] | None) -> None:
     """Refuse labels that carry the model's class names in another order."""
     names, known = rows.class_names(), [name for _, name in sorted((id2label or {}).items())]
@@ -141,7 +157,7 @@ def check_batch(model: nn.Module, batch: dict[str, Any], main_input: str, longes
             )
         if longest is not None and values.shape[1] > longest:
             raise DataError(
-                f"A row has {values.shape[1]} tokens, the model takes {longest}. Truncate the rows when they are "
+                f"A row has {values.shape[1]} tokens, the model takes {longest}. Truncate rows when they are "
                 "tokenized."
             )
 
