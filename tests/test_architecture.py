@@ -21,7 +21,7 @@ ALLOWED = {  # first match wins
     "trainer.mixunlearn": {"trainer", "families", "objectives", "mixblock", "classifier", "errors"},
     "trainer.generator": {"mixblock", "errors"},
     "trainer": {"trainer", "data", "objectives", "classifier", "errors"},
-    "related": {"related", "data", "errors"},
+    "related": {"related", "data", "classifier", "errors"},
     "evaluation": {"evaluation", "data", "errors"},
     "planning": {"planning", "trainer", "data", "classifier", "errors"},
     "cli": {"cli", "related", "evaluation", "planning", "trainer", "data", "files", "errors"},

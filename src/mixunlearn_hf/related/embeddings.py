@@ -1,6 +1,5 @@
 """Rows that a model sees alike, by the cosine of their embeddings."""
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, default_data_collator
 
+from ..classifier import input_names, longest_text, main_input
 from ..data.rows import Rows
 from ..errors import DataError, UnsupportedModelError
 from .content import Content, Reader, no_image, take, undecoded
@@ -77,13 +77,12 @@ class SimilarEmbeddings:
 
     def reader(self, dataset: datasets.Dataset, split: str) -> Reader:
         model, content = self._model, self._content
-        inputs = list(inspect.signature(model.forward).parameters)
+        inputs = input_names(model)
         transformed = dataset.format["type"] == "custom"
         if not transformed:  # labels have no say, nor whether the model can take them
             kept = {*content.columns, *inputs} - {"labels"}
             dataset = dataset.select_columns([name for name in dataset.column_names if name in kept])
-        longest = getattr(model.config, "max_position_embeddings", None)
-        rows = Rows(dataset, inputs, model.main_input_name, self._processing_class, None, split, longest)
+        rows = Rows(dataset, inputs, main_input(model), self._processing_class, None, split, longest_text(model))
         is_empty = self._emptiness(dataset)
 
         def read(positions: np.ndarray) -> list[Any]:

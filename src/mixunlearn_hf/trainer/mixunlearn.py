@@ -133,8 +133,13 @@ class MixUnlearnTrainer(UnlearningTrainer):
     def _try_mask(self, first: dict[str, Inputs]) -> None:
         """Refuse what cannot be mixed position by position, by making the mask of the first pair."""
         embeddings: list[Tensor] = []
+
+        def keep(embedding: Tensor) -> Tensor:
+            embeddings.append(embedding)
+            return embedding
+
         with evaluating(self.model):
-            self._site.run(self.model, first["forget"], lambda one: embeddings.append(one) or one)  # type: ignore[func-returns-value]
+            self._site.run(self.model, first["forget"], keep)
         target = torch.zeros(1, self.num_labels, device=self.args.device)
         pairs = self._pair({**first["forget"], "target": target}, {**first["retain"], "target": target})
         self._mask(pairs, embeddings[0], 0.5)
